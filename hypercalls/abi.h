@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The hypercall ABI between guest code (stubs, landing pads, hand-written guests) and the monitor, version 1.
+ * For C and assembly: numbers only; the C view of the vCPU page is struct vcpu_page below.
+ *
+ * The hole is a range of guest linear addresses that the guest kernel leaves alone (Linux: reservetop=). It is
+ * a parameter of `patch`, recorded in the manifest. From its base:
+ *
+ *   +0x0000  vCPU page: read/write for the guest at CPL 0, shared with the monitor
+ *   +0x1000  gate page: 64-bit code of the monitor; GATE_EXIT and GATE_CALL are its entry points
+ *   +0x2000  unused
+ *   +0x10000 stubs (32-bit code) and landing pads (64-bit code), loaded from the patched image
+ *   +0x7000000 (the top 16 MiB of the usual hole) never mapped: wrapped segment offsets must fault there
+ *
+ * A landing pad is 11 bytes of 64-bit code, `mov $site, %r15d; jmp hole+GATE_EXIT`, reached from 32-bit code
+ * by `ljmp $ABI_HOST_CS64, $pad`. It changes no memory, no flags and no register that 32-bit code can see.
+ *
+ * Hand-written guests call `lcall $ABI_HOST_CS64, $hole+GATE_CALL` with a number of enum abi_call in EAX and
+ * arguments in EBX, ECX, EDX; the result comes back in EAX (a negative errno on failure). Elsewhere (or where
+ * the hole is not mapped yet) VMCALL or VMMCALL does the same, more slowly. CPUID leaf 0x40000100 answers
+ * "ParavaneHole" in EBX, ECX, EDX and the hole's base in EAX.
+ */
+#ifndef HYPERCALLS_ABI_H
+#define HYPERCALLS_ABI_H
+
+#define ABI_VERSION 1
+
+#define ABI_HOLE_BASE 0xf8000000 /* default */
+#define ABI_HOLE_SIZE 0x08000000
+#define ABI_HOLE_GUARD 0x01000000 /* at its top: never mapped */
+
+#define ABI_VCPU_PAGE 0x0000
+#define ABI_GATE_PAGE 0x1000
+#define ABI_STUBS 0x10000
+
+#define GATE_EXIT (ABI_GATE_PAGE + 0x000) /* from landing pads; 64-bit code, site in R15D */
+#define GATE_CALL (ABI_GATE_PAGE + 0x080) /* from `lcall`; 64-bit code, number in EAX */
+
+#define ABI_HOST_CS64 0x33 /* Linux __USER_CS, arch/x86/include/asm/segment.h */
+#define ABI_HOST_CS32 0x23 /* Linux __USER32_CS */
+#define ABI_HOST_DS 0x2b   /* Linux __USER_DS: flat, writable */
+#define ABI_PAD_LEN 11
+
+/*
+ * The vCPU page. Stubs address it as %ss:disp32. All words are 32 bits.
+ * IF_DELTA is (virtual IF) - 0x200, that is 0 or -0x200: hardware EFLAGS at CPL 3 always shows IF set, so
+ * adding the delta to a pushed image yields the virtual flag without touching the arithmetic flags.
+ * PENDING is 0x200 when an interrupt or event waits for the monitor, else 0.
+ */
+#define VCPU_IF_DELTA 0x00
+#define VCPU_PENDING 0x04
+#define VCPU_FLAGS_HI 0x08 /* virtual IOPL, NT, AC (and nothing else): added to pushed flags */
+#define VCPU_SCRATCH0 0x0c /* owned by a stub from its start to its commit */
+#define VCPU_SCRATCH1 0x10
+#define VCPU_VERSION 0x14 /* ABI_VERSION */
+#define VCPU_SEL 0x20	  /* the guest's selectors, zero-extended, in enum seg order: ES CS SS DS FS GS */
+#define VCPU_LDTR 0x38
+#define VCPU_TR 0x3c
+#define VCPU_CR0 0x40
+#define VCPU_CR2 0x48
+#define VCPU_CR3 0x4c
+#define VCPU_CR4 0x50
+
+/* Services for a guest that knows where it runs (GATE_CALL, VMCALL, VMMCALL). */
+#define ABI_CALL_VERSION 0 /* -> ABI_VERSION */
+#define ABI_CALL_PUTCHAR 1 /* EBX: character, to the console */
+#define ABI_CALL_EXIT 2	   /* EBX: 0 ends the run with status 0, anything else with EXIT_STATUS_CRASH */
+#define ABI_CALL_STATS 3   /* EBX: an enum exit_reason -> its count so far (modulo 2^32) */
+
+#ifndef __ASSEMBLER__
+#include <stddef.h>
+#include <stdint.h>
+
+struct vcpu_page {
+	uint32_t if_delta;
+	uint32_t pending;
+	uint32_t flags_hi;
+	uint32_t scratch0, scratch1;
+	uint32_t version;
+	uint32_t reserved[2];
+	uint32_t sel[6];
+	uint32_t ldtr, tr;
+	uint32_t cr0, cr1_reserved, cr2, cr3, cr4;
+};
+
+_Static_assert(offsetof(struct vcpu_page, sel) == VCPU_SEL, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, tr) == VCPU_TR, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, cr4) == VCPU_CR4, "abi.h");
+#endif
+
+#endif

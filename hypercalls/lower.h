@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The one emitter. A patch stub and a translated block are the same thing made at different times: ordinary
+ * instructions copied (relative branches re-aimed), sensitive ones lowered by their policy row, in the guest's
+ * own mode. Every emitted instruction gets a manifest_point, so that any stub address maps back to the guest.
+ *
+ * All lowerings are free of side effects on EFLAGS, except POPF, which overwrites them. All memory that a
+ * lowering touches besides the guest instruction's own operands is the vCPU page, through %ss.
+ */
+#ifndef HYPERCALLS_LOWER_H
+#define HYPERCALLS_LOWER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hypercalls/decode.h"
+#include "hypercalls/manifest.h"
+
+struct lower {
+	/* set by the caller */
+	uint32_t hole_base;
+	uint8_t *code; /* 32-bit code goes here ... */
+	uint32_t code_va;
+	size_t code_cap;
+	uint8_t *pads; /* ... and landing pads here, ABI_PAD_LEN bytes each */
+	uint32_t pads_va;
+	size_t pads_cap;
+	struct manifest_point *points;
+	size_t points_cap;
+	/* filled */
+	size_t code_len, pads_len, n_points;
+	int err; /* first -errno: -ENOSPC, or -EOPNOTSUPP for an instruction that cannot be displaced */
+};
+
+/* One guest instruction of the run: its decoding, bytes, and (sensitive ones) the site number for R15D. */
+struct lower_insn {
+	struct insn insn;
+	const uint8_t *bytes;
+	uint32_t va;
+	uint32_t site;	 /* MANIFEST_NONE for ordinary instructions */
+	uint32_t pad;	 /* out: its landing pad, or MANIFEST_NONE */
+	uint32_t resume; /* out: code address of what follows it */
+};
+
+/*
+ * Emit the run of n instructions and, unless the last one never falls through, a jump to `next` (the guest
+ * address behind the run). Returns 0 or l->err.
+ */
+int lower_run(struct lower *l, struct lower_insn *insns, size_t n, uint32_t next);
+
+#endif

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * A guest kernel image as the patcher sees it: bytes at virtual addresses, sections, symbols, and the set of
+ * addresses that control can reach other than by falling through. Width-neutral: i386 and x86-64.
+ */
+#ifndef PATCHER_IMAGE_H
+#define PATCHER_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hypercalls/diag.h"
+
+enum image_container { IMAGE_ELF, IMAGE_BZIMAGE, IMAGE_RAW };
+
+struct image_section {
+	char *name;
+	uint64_t va, size;
+	const uint8_t *data; /* NULL for .bss and the like; else size bytes inside image->elf */
+	size_t offset;	     /* of data in image->elf */
+	bool exec, write, alloc;
+};
+
+struct image_symbol {
+	uint64_t va;
+	uint64_t size; /* 0 unknown */
+	char *name;
+	char type; /* nm letter: 'T' 't' 'D' ... */
+};
+
+struct image {
+	char *path;
+	enum image_container container;
+	const char *compression; /* "xz", "none", ... of a bzImage payload */
+	uint8_t *file;		 /* the file as given */
+	size_t file_size;
+	uint8_t *elf; /* the ELF inside (== file for IMAGE_ELF); for IMAGE_RAW the raw bytes */
+	size_t elf_size;
+	size_t setup_offset, setup_size; /* bzImage setup header in `file` (from 0x1f1); 0, 0 without */
+	int width;			 /* 32 or 64 */
+	uint64_t entry;			 /* as in the ELF header (Linux: a physical address) */
+	uint64_t alias_delta;		 /* p_vaddr - p_paddr of the segment that holds .text */
+	bool multiboot;			 /* has a Multiboot 1 header (Multiboot specification 0.6.96, 3.1) */
+	struct image_section *sections;
+	size_t n_sections;
+	struct image_symbol *symbols; /* sorted by va */
+	size_t n_symbols;
+	const char *symbol_source;  /* "symtab", "kallsyms", "none" */
+	uint64_t *relocs;	    /* addresses of absolute 32-bit words that hold addresses, sorted; bzImage list */
+	size_t n_relocs;
+	char **notes; /* damage that was survived ("kallsyms: ..."), for the report */
+	size_t n_notes;
+};
+
+/*
+ * Load and analyse. For raw images base is the address of the first byte and width 16, 32 or 64; pass
+ * raw = false to detect the container. 0 or -errno with the place in d; on failure nothing stays allocated.
+ */
+int image_load(struct image *img, const char *path, bool raw, uint64_t base, int width, struct diag *d);
+void image_free(struct image *img);
+
+/* Section or symbol that holds va, or NULL. A symbol without size reaches to the next one in its section. */
+const struct image_section *image_section_at(const struct image *img, uint64_t va);
+const struct image_symbol *image_symbol_at(const struct image *img, uint64_t va);
+const struct image_symbol *image_symbol_named(const struct image *img, const char *name);
+/* File-backed bytes at va: pointer and how many follow in that section; NULL when none. */
+const uint8_t *image_bytes(const struct image *img, uint64_t va, size_t *avail);
+
+/* Where an address came from; also the confidence of what is reached from it. */
+enum target_source {
+	TARGET_ENTRY, TARGET_SYMBOL, TARGET_RELOC, TARGET_EXTABLE, TARGET_EXTABLE_SITE, TARGET_JUMP_LABEL,
+	TARGET_JUMP_LABEL_SITE, TARGET_STATIC_CALL_SITE, TARGET_STATIC_CALL, TARGET_INITCALL, TARGET_KSYMTAB,
+	TARGET_ALTERNATIVE, TARGET_PARAVIRT, TARGET_SMP_LOCK, TARGET_BUG, TARGET_FTRACE_SITE, TARGET_BRANCH,
+	TARGET_SOURCE_COUNT
+};
+struct target {
+	uint64_t va;
+	uint8_t source; /* enum target_source */
+};
+/* A range that the kernel itself rewrites at run time: no window may overlap it. */
+struct rewritten {
+	uint64_t start, end;
+	uint8_t source; /* TARGET_ALTERNATIVE, TARGET_PARAVIRT, ... */
+};
+struct targets {
+	struct target *targets; /* sorted by va; an address may stand more than once with different sources */
+	size_t n_targets;
+	struct rewritten *rewritten; /* sorted by start */
+	size_t n_rewritten;
+};
+
+/*
+ * All targets that tables of the image name (not direct branches): entry, symbols, absolute relocations or, if
+ * there is no list, absolute words in data that point at code; exception table, jump labels, static calls,
+ * initcalls, ksymtab, alternatives, paravirt, smp_locks, bug table, ftrace sites. Table locations come from
+ * section names or from the kernel's __start_/__stop_ symbols; a damaged table is skipped with a note in img.
+ */
+int targets_collect(struct targets *t, struct image *img, struct diag *d);
+void targets_free(struct targets *t);
+
+#endif
