@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Guest memory as the monitor reads and writes it for the guest: by walking the guest's page tables, with the
+ * rights of an explicit privilege, setting A and D as hardware does. Never through the low 4 GiB.
+ */
+#ifndef MONITOR_VMM_GMEM_H
+#define MONITOR_VMM_GMEM_H
+
+#include "monitor/vmm/types.h"
+
+struct vm;
+
+enum access {
+	ACCESS_WRITE = 1,
+	ACCESS_FETCH = 2,
+	ACCESS_USER = 4, /* rights of CPL 3; without it, of the system (implicit accesses: GDT, IDT, TSS, stacks of CPL 0) */
+};
+
+/*
+ * Copy size bytes (any size; may cross pages) between guest linear memory and buf. 0, or -EFAULT after
+ * vcpu_raise_pf(); a write either checks every page before it stores anything, or changes nothing.
+ * Physical addresses without RAM read as ones and swallow writes.
+ */
+int gmem_read(struct vm *vm, struct gva at, void *buf, size_t size, unsigned access);
+int gmem_write(struct vm *vm, struct gva at, const void *buf, size_t size, unsigned access);
+
+#endif
