@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# One Makefile, not recursive. MODE = rel | dbg | asan; everything built lands in build/$(MODE)/.
+# One Makefile, not recursive. MODE = rel | dbg | asan | clang; everything built lands in build/$(MODE)/.
+# `make check` and `make demo` are all that a fresh Debian 12 needs: they install what is missing first.
 MODE ?= rel
-CC = gcc
+CC = $(if $(filter clang,$(MODE)),clang,gcc)
 B := build/$(MODE)
 PREFIX ?= /usr/local
 
 CFLAGS_rel := -O2 -g
 CFLAGS_dbg := -Og -g3
+CFLAGS_clang := -O2 -g -Wno-ignored-optimization-argument
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-CPPFLAGS := -I. -D_GNU_SOURCE -MMD -MP
+CPPFLAGS := -I. -D_GNU_SOURCE
+DEPFLAGS = -MMD -MP -MF $@.d
 CFLAGS := -std=gnu11 -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -fPIE $(CFLAGS_$(MODE))
 LLVM_CFLAGS := $(shell llvm-config-14 --cflags 2>/dev/null | tr ' ' '\n' | grep '^-I')
 LDFLAGS := -pie $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined)
@@ -23,9 +26,15 @@ SRC := $(wildcard hypercalls/*.c patcher/*.c monitor/*.c monitor/*/*.c)
 ASM := $(wildcard monitor/vmm/*.S)
 OBJ := $(SRC:%.c=$(B)/%.o) $(ASM:%.S=$(B)/%.o)
 LIB := $(filter-out $(B)/monitor/main.o,$(OBJ))
-UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+# Test programs: cmocka binaries from tests/*/test_*.c and scripts tests/*/test_*.sh, all speaking TAP.
+TEST_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/*/test_*.c))
+TEST_SH := $(wildcard tests/*/test_*.sh)
+FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_RUNS ?= 20000
 
-.PHONY: all clean
+.PHONY: all setup check check-ready unit demo guests boots boot-time headers layers tidy format fuzz fuzz-run \
+	install docs clean distclean
 all: $(B)/paravane
 
 $(B)/paravane: $(OBJ)
@@ -37,21 +46,64 @@ $(B)/patcher/verify%.o: CPPFLAGS += $(LLVM_CFLAGS)
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(DEPFLAGS) $(CFLAGS) -c -o $@ $<
 $(B)/%.o: %.S Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(DEPFLAGS) $(CFLAGS) -c -o $@ $<
 
-# A unit test links against everything but main(); the linker takes what it needs from the archive.
+# A test links against everything but main(); the linker takes what it needs from the archive.
 $(B)/libparavane.a: $(LIB)
 	rm -f $@ && ar rcs $@ $^
-$(B)/tests/unit/%: tests/unit/%.c $(B)/libparavane.a Makefile
+$(B)/tests/%: tests/%.c $(B)/libparavane.a Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libparavane.a -lcmocka $(LDLIBS)
+	$(CC) $(CPPFLAGS) $(DEPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libparavane.a -lcmocka $(LDLIBS)
+
+setup:
+	@tests/setup.sh
+
+# Packages that setup installs change what this file finds (llvm-config), so the rest runs in a second make.
+check: setup
+	@$(MAKE) --no-print-directory -j$$(nproc) check-ready
+check-ready: all $(TEST_BIN) guests
+	@B=$(B) tests/run $(sort $(TEST_SH)) $(sort $(TEST_BIN))
 unit: $(UNIT)
-	@for t in $(UNIT); do echo "== $$t"; $$t || exit 1; done
+	@B=$(B) tests/run $(UNIT)
+
+# The guests are fetched once; `make clean` leaves them.
+guests:
+	@tests/boot/guests.sh && tests/boot/initrd.sh
+
+demo: setup
+	@$(MAKE) --no-print-directory -j$$(nproc) all guests
+	@B=$(B) tests/boot/demo.sh
+boots: all guests
+	@B=$(B) BOOTS=10 tests/run -j 1 tests/boot/test_boot.sh
+boot-time: all guests
+	@B=$(B) tests/boot/compare-qemu.sh
+
+headers:
+	@tests/checks/test_headers.sh
+layers: all
+	@B=$(B) tests/checks/test_layers.sh && B=$(B) tests/checks/test_guest_state.sh
+tidy:
+	@tests/checks/tidy.sh
+format:
+	git ls-files '*.[ch]' | xargs clang-format -i
+
+# Each fuzzer takes a number of runs. They belong in a sanitizer build, whatever MODE says.
+fuzz:
+	@$(MAKE) --no-print-directory MODE=asan fuzz-run
+fuzz-run: $(FUZZ)
+	@for f in $(FUZZ); do echo "== $$f"; $$f $(FUZZ_RUNS) || exit 1; done
+
+install: all
+	install -D -m 755 $(B)/paravane $(DESTDIR)$(PREFIX)/bin/paravane
+docs: all
+	@B=$(B) tests/checks/docs.sh
 
 clean:
+	rm -rf build/rel build/dbg build/asan build/clang
+distclean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(UNIT:=.d)
+-include $(OBJ:=.d) $(TEST_BIN:=.d) $(FUZZ:=.d)
