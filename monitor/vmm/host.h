@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The host system calls that a worker makes, as bare instructions: libc's wrappers touch errno, which lives
+ * behind the FS base, and may use vector registers that hold guest state. The jail (vmx/jail.c) allows exactly
+ * these. All return the kernel's value: >= 0, or -errno.
+ */
+#ifndef MONITOR_VMM_HOST_H
+#define MONITOR_VMM_HOST_H
+
+#include <linux/futex.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+static inline long host_syscall6(long nr, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+
+static inline long host_syscall3(long nr, long a, long b, long c)
+{
+	return host_syscall6(nr, a, b, c, 0, 0, 0);
+}
+
+/* Map RAM memfd bytes at a guest address; prot is PROT_*. */
+static inline long host_mmap(uint32_t at, uint64_t size, int prot, int fd, uint64_t offset)
+{
+	return host_syscall6(SYS_mmap, at, (long)size, prot, MAP_SHARED | MAP_FIXED, fd, (long)offset);
+}
+
+static inline long host_munmap(uint32_t at, uint64_t size)
+{
+	return host_syscall3(SYS_munmap, at, (long)size, 0);
+}
+
+static inline long host_mprotect(uint32_t at, uint64_t size, int prot)
+{
+	return host_syscall3(SYS_mprotect, at, (long)size, prot);
+}
+
+static inline long host_futex_wait(_Atomic uint32_t *word, uint32_t while_equal, const struct timespec *timeout)
+{
+	return host_syscall6(SYS_futex, (long)word, FUTEX_WAIT, while_equal, (long)timeout, 0, 0);
+}
+
+static inline long host_futex_wake(_Atomic uint32_t *word)
+{
+	return host_syscall3(SYS_futex, (long)word, FUTEX_WAKE, 1);
+}
+
+static inline long host_modify_ldt(void *entry, unsigned long size)
+{
+	return host_syscall3(SYS_modify_ldt, 0x11, (long)entry, (long)size);
+}
+
+static inline void host_notify(int eventfd)
+{
+	uint64_t one = 1;
+
+	host_syscall3(SYS_write, eventfd, (long)&one, sizeof(one));
+}
+
+static inline void __attribute__((noreturn)) host_exit(int status)
+{
+	for (;;)
+		host_syscall3(SYS_exit_group, status, 0, 0);
+}
+
+#endif
