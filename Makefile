@@ -77,7 +77,7 @@ demo: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) all guests
 	@B=$(B) tests/boot/demo.sh
 boots: all guests
-	@B=$(B) BOOTS=10 tests/run -j 1 tests/boot/test_boot.sh
+	@B=$(B) BOOTS=10 PARAVANE_TEST_TIMEOUT=7200 tests/run $(wildcard tests/boot/test_boot_*.sh)
 boot-time: all guests
 	@B=$(B) tests/boot/compare-qemu.sh
 

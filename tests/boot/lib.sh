@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Shared by the scripts that boot real kernels. Sourced with the root of the tree as working directory.
+# shellcheck shell=bash
+B=${B:-build/rel}
+guests=build/guests
+pv=$B/paravane
+# A hang guard, not a measure: a boot that takes longer has stopped.
+BOOT_TIMEOUT=${BOOT_TIMEOUT:-240}
+
+tap_n=0
+tap_failed=0
+
+# tap STATUS NAME [FILE...]: one result; the files' ends are shown when it failed
+tap()
+{
+	local status=$1 name=$2
+	shift 2
+	tap_n=$((tap_n + 1))
+	if [ "$status" -eq 0 ]; then
+		echo "ok $tap_n - $name"
+		return 0
+	fi
+	for f; do
+		[ -s "$f" ] && tail -n 40 "$f" | sed "s|^|# ${f##*/}: |"
+	done
+	echo "not ok $tap_n - $name"
+	tap_failed=1
+	return 1
+}
+
+# need FILE...: skip the whole script, with the reason, where one is absent
+need()
+{
+	for f; do
+		if [ ! -s "$f" ]; then
+			echo "1..0 # SKIP $f is absent: run make all guests"
+			exit 0
+		fi
+	done
+}
+
+# patched KERNEL DIR: patch vmlinuz-KERNEL into DIR/vmlinux-KERNEL.pv
+patched()
+{
+	"$pv" patch "$guests/vmlinuz-$1" -o "$2/vmlinux-$1.pv"
+}
+
+# boot_test IMAGE OUT OPTION...: boot the test initrd; console and messages in OUT; the run's status is returned
+boot_test()
+{
+	local image=$1 out=$2
+	shift 2
+	timeout -k 10 "$BOOT_TIMEOUT" "$pv" run "$image" --initrd "$guests/initrd-test.cpio.gz" \
+		--append "console=ttyS0" "$@" </dev/null >"$out" 2>&1
+}
+
+# battery_of OUT: what the battery printed, as tests/boot/battery.exp has it
+battery_of()
+{
+	tr -d '\r' <"$1" | sed -n '/^PARAVANE-BATTERY$/,/^PARAVANE-DONE$/{ /^PARAVANE-/!p }'
+}
