@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Shared by the scripts that boot real kernels. Sourced with the root of the tree as working directory.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 B=${B:-build/rel}
 guests=build/guests
 pv=$B/paravane
@@ -8,7 +8,7 @@ pv=$B/paravane
 BOOT_TIMEOUT=${BOOT_TIMEOUT:-240}
 
 tap_n=0
-tap_failed=0
+tap_failed=0 # read by the scripts at their end
 
 # tap STATUS NAME [FILE...]: one result; the files' ends are shown when it failed
 tap()
