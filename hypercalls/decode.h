@@ -16,7 +16,7 @@
 enum seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT, SEG_NONE = 7 };
 
 /* General registers by encoding; REG_NONE where an address has no base or index. */
-enum reg { REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI, REG_DI, REG_NONE = 0xff };
+enum reg { REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI, REG_DI, REG_IP = 0x10, REG_NONE = 0xff };
 
 /* What the instruction does to control flow, as far as a control-flow graph needs to know. */
 enum insn_flow {
@@ -55,7 +55,7 @@ struct insn {
 	bool has_modrm;
 	uint8_t mod, reg, rm; /* ModRM fields, REX extension included */
 	bool has_mem;	      /* the ModRM operand is in memory (mod != 3) */
-	uint8_t base, index;  /* enum reg, or REG_NONE; 16-bit addressing included */
+	uint8_t base, index;  /* enum reg, or REG_NONE; 16-bit addressing included. REG_IP: RIP-relative */
 	uint8_t scale;	      /* 1, 2, 4, 8; 0 without index */
 	uint8_t seg;	      /* enum seg used by the memory operand, override applied; SEG_NONE without one.
 				 For string and moffs forms: the segment of the DS:(E)SI or moffs operand */
@@ -65,9 +65,10 @@ struct insn {
 	uint8_t modrm_off;    /* byte offset of ModRM in the instruction, 0 without */
 	uint8_t disp_off, disp_len; /* bytes; 0, 0 without */
 	uint8_t imm_off, imm_len;   /* bytes; 0, 0 without */
-	uint64_t target; /* direct branches: the target, truncated to the operand size; else 0 */
+	uint64_t target; /* direct branches (and XBEGIN): the target, truncated to the operand size; else 0 */
 	uint32_t flags_read, flags_written; /* EFLAGS bits (architectural positions); written = set, cleared,
-					       modified or undefined */
+					       modified or undefined. A flag that is written only sometimes
+					       (shift by CL) is in both, so liveness may compute read, then kill */
 };
 
 /*
@@ -79,6 +80,18 @@ int insn_decode(struct insn *insn, const uint8_t *bytes, size_t size, uint64_t v
 
 /* Intel-syntax text of the instruction at va into buf (always NUL-terminated); "(bad)" if it does not decode. */
 void insn_format(char *buf, size_t cap, const uint8_t *bytes, size_t size, uint64_t va, int width);
+
+/* The segment register named by the opcode of PUSH/POP Sreg, LES, LDS, LSS, LFS, LGS or by MOV's ModRM.reg. */
+static inline enum seg insn_sreg(const struct insn *insn)
+{
+	if (insn->map == 0 && (insn->opcode == 0x8c || insn->opcode == 0x8e))
+		return (enum seg)(insn->reg & 7);
+	if (insn->map == 0 && (insn->opcode == 0xc4 || insn->opcode == 0xc5))
+		return insn->opcode == 0xc4 ? SEG_ES : SEG_DS;
+	if (insn->map == 1 && insn->opcode >= 0xb2 && insn->opcode <= 0xb5)
+		return (enum seg)(insn->opcode - 0xb0);
+	return (enum seg)(insn->opcode >> 3 & 7);
+}
 
 static inline bool insn_is_sensitive(const struct insn *insn)
 {
