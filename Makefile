@@ -64,7 +64,7 @@ setup:
 # Packages that setup installs change what this file finds (llvm-config), so the rest runs in a second make.
 check: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) check-ready
-check-ready: all $(TEST_BIN) guests
+check-ready: all $(TEST_BIN) $(B)/docs/gen/tables guests
 	@B=$(B) tests/run $(sort $(TEST_SH)) $(sort $(TEST_BIN))
 unit: $(UNIT)
 	@B=$(B) tests/run $(UNIT)
@@ -98,8 +98,11 @@ fuzz-run: $(FUZZ)
 
 install: all
 	install -D -m 755 $(B)/paravane $(DESTDIR)$(PREFIX)/bin/paravane
-docs: all
-	@B=$(B) tests/checks/docs.sh
+docs: $(B)/docs/gen/tables
+	@B=$(B) docs/gen/docs.sh
+$(B)/docs/gen/tables: docs/gen/tables.c $(B)/libparavane.a Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(DEPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libparavane.a $(LDLIBS)
 
 clean:
 	rm -rf build/rel build/dbg build/asan build/clang
