@@ -33,7 +33,7 @@ opening_comment()
 	echo
 	echo "| name | value | meaning |"
 	echo "| --- | --- | --- |"
-	sed -nE 's|^#define ([A-Z0-9_]+)[ \t]+([^/]+[^/ \t])[ \t]*(/\* *(.*) \*/)?$|\| `\1` \| `\2` \| \4 \||p' \
+	sed -nE 's|^#define ([A-Z0-9_]+)[ \t]+([^/]*[^/ \t])[ \t]*(/\* *(.*) \*/)?$|\| `\1` \| `\2` \| \4 \||p' \
 		hypercalls/abi.h
 	echo
 	echo "## Services behind sites"
