@@ -63,10 +63,15 @@ download()
 	return 1
 }
 
-# A kernel's meta package names the package that holds the image; one name a version, newest first.
+# images_of ARCH META: packages that hold the image, best first: what the meta package depends on (one name a
+# version), then, newest first, every kernel of the same flavour that an index offers.
 images_of()
 {
-	apt-cache show "$2:$1" 2>>"$log" | sed -n 's/^Depends:.*\(linux-image-[0-9][^ ,]*\).*/\1/p' | awk '!seen[$0]++'
+	{
+		apt-cache show "$2:$1" 2>>"$log" | sed -n 's/^Depends:.*\(linux-image-[0-9][^ ,]*\).*/\1/p'
+		apt-cache search --names-only "^linux-image-[0-9.]+-[0-9]+-${2#linux-image-}\$" 2>>"$log" |
+			sed 's/[ :].*//' | sort -rV
+	} | awk '!seen[$0]++'
 }
 
 fetch()
