@@ -14,6 +14,9 @@ struct vm;
 enum { PTE_P = BIT(0), PTE_W = BIT(1), PTE_U = BIT(2), PTE_A = BIT(5), PTE_D = BIT(6), PTE_PS = BIT(7), PTE_G = BIT(8) };
 #define PTE_NX (1ull << 63)
 
+/* MAXPHYADDR of the virtual CPU: CPUID 80000008 reports it, reserved bits follow from it. */
+#define PAGING_PHYS_BITS 36
+
 enum paging_mode { PAGING_OFF, PAGING_32, PAGING_PAE };
 
 /* A whole walk, as the shadow MMU remembers it. */

@@ -19,13 +19,14 @@ enum {
 	/* kept in hardware EFLAGS while the guest runs; all others are virtual */
 	FL_HARDWARE = FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_DF | FL_OF | FL_ID,
 };
-/* CR0, CR4, SDM 3A 2.5 */
+/* CR0, CR4, EFER: SDM 3A 2.5, 2.2.1 */
 enum {
 	CR0_PE = BIT(0), CR0_MP = BIT(1), CR0_EM = BIT(2), CR0_TS = BIT(3), CR0_ET = BIT(4), CR0_NE = BIT(5),
 	CR0_WP = BIT(16), CR0_AM = BIT(18), CR0_NW = BIT(29), CR0_CD = BIT(30), CR0_PG = BIT(31),
 	CR4_VME = BIT(0), CR4_PVI = BIT(1), CR4_TSD = BIT(2), CR4_DE = BIT(3), CR4_PSE = BIT(4), CR4_PAE = BIT(5),
 	CR4_MCE = BIT(6), CR4_PGE = BIT(7), CR4_PCE = BIT(8), CR4_OSFXSR = BIT(9), CR4_OSXMMEXCPT = BIT(10),
 	CR4_OSXSAVE = BIT(18),
+	EFER_NXE = BIT(11),
 };
 /* Exception vectors, SDM 3A 6.3.1 */
 enum {
