@@ -33,7 +33,7 @@ TEST_SH := $(wildcard tests/*/test_*.sh)
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_RUNS ?= 20000
 
-.PHONY: all setup check check-ready unit demo guests boots boot-time headers layers tidy format fuzz fuzz-run \
+.PHONY: all setup check check-ready unit demo guests boots boot-time headers layers tidy format format-check fuzz fuzz-run \
 	install docs clean distclean
 all: $(B)/paravane
 
@@ -89,6 +89,8 @@ tidy:
 	@tests/checks/tidy.sh
 format:
 	git ls-files '*.[ch]' | xargs clang-format -i
+format-check:
+	git ls-files '*.[ch]' | xargs clang-format --dry-run -Werror
 
 # Each fuzzer takes a number of runs. They belong in a sanitizer build, whatever MODE says.
 fuzz:
