@@ -59,6 +59,8 @@ struct vm_config {
 	uint32_t image_start, image_end; /* physical range of the loaded kernel image */
 	int ram_fd;
 	int notify_fd; /* eventfd that wakes the VMX */
+	int trace_fd;  /* --trace, workers may write to it; -1 without */
+	uint64_t arena_size; /* bytes mapped at ARENA_BASE */
 	uint8_t mode;  /* enum run_mode */
 	uint8_t n_workers;
 	bool patched;	  /* a manifest is present */
@@ -152,7 +154,8 @@ void vm_stop(struct vm *vm, enum stop_kind kind, uint32_t code, const char *text
 
 /*
  * The VMM, called by the VMX.
- * vmm_arena_size(): bytes of arena to map at ARENA_BASE for this configuration (struct vm, VMM state and tables).
+ * vmm_arena_size(): bytes of arena at ARENA_BASE that the VMM wants (struct vm first, then its own state). The
+ * VMX maps more and puts the manifest's tables and site_insns behind them.
  * vmm_init(): once, in the VMX process after cfg and manifest are set and the image is loaded: builds page
  * states, site index, vCPU page, gate page. vmm_worker(): body of worker `index`; jailed already; never returns.
  */

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The guest's serial line on the user's terminal. A terminal goes into raw mode, and Ctrl-A introduces
+ * commands to Paravane; pipes and files are passed through as they are.
+ */
+#ifndef MONITOR_VMX_CONSOLE_H
+#define MONITOR_VMX_CONSOLE_H
+
+#include <termios.h>
+
+#include "monitor/dev/ring.h"
+#include "monitor/vmx/options.h"
+
+#define ESCAPE_KEY 0x01 /* Ctrl-A */
+
+enum escape_action { ESCAPE_PASS, ESCAPE_NOTHING, ESCAPE_QUIT, ESCAPE_HELP };
+
+struct escape {
+	bool armed; /* the last byte was Ctrl-A */
+};
+
+/* One byte typed. ESCAPE_PASS: give *byte to the guest (Ctrl-A a sends Ctrl-A itself). */
+enum escape_action escape_feed(struct escape *e, uint8_t *byte);
+
+struct console {
+	int in, out; /* -1: none, or at its end */
+	bool in_tty, out_owned;
+	struct escape escape;
+	uint8_t in_buf[4096], out_buf[4096];
+	uint32_t in_len, out_pos, out_len;
+};
+
+enum console_result {
+	CONSOLE_MOVED = 1, /* the guest should look: bytes came, or room was made in a ring that had filled */
+	CONSOLE_QUIT = 2,  /* Ctrl-A x */
+	CONSOLE_AGAIN = 4, /* more to do at once */
+};
+
+int console_open(struct console *c, const struct run_options *o, struct diag *d);
+/* Move what can be moved without waiting. Mask of enum console_result. */
+unsigned console_pump(struct console *c, struct ring *to_guest, struct ring *from_guest);
+/* What to wait for before the next pump. */
+bool console_wants_in(const struct console *c);
+bool console_wants_out(const struct console *c);
+/* Write out what the guest has left, giving up when the reader takes nothing for a while; restore the terminal. */
+void console_close(struct console *c, struct ring *from_guest);
+/* After SIGCONT: a shell has had the terminal in between. */
+void console_resume(struct console *c);
+
+#endif

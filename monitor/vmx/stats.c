@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* Everything read here was written by workers: numbers to print, never indices to trust. */
+#include "monitor/vmx/stats.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "monitor/vmx/file.h"
+
+#define HOTTEST 20
+
+static const char *const reason_names[] = {
+#define EXIT_REASON(id, name) name,
+#include "monitor/vmm/exit_reason.def"
+#undef EXIT_REASON
+};
+
+static const struct policy *site_policy(const struct site_count *s)
+{
+	return policy_get(s->op < OP_COUNT ? s->op : OP_NONE);
+}
+
+static const char *kind_name(unsigned kind)
+{
+	switch (kind) {
+	case EXIT_STUB:
+		return "stub";
+	case EXIT_BREAKPOINT:
+		return "breakpoint";
+	case EXIT_STEP:
+		return "step";
+	case EXIT_PAGE_CODE:
+		return "unverified";
+	default:
+		return "trap";
+	}
+}
+
+static int by_count(const void *a, const void *b)
+{
+	const struct site_count *x = a, *y = b;
+
+	return x->count < y->count ? 1 : x->count > y->count ? -1 : x->va < y->va ? -1 : x->va > y->va;
+}
+
+/* A private, sorted copy; malloc'd. */
+static struct site_count *sorted_sites(const struct vm *vm, size_t *n)
+{
+	struct site_count *s = malloc(sizeof(vm->stats.sites));
+
+	*n = 0;
+	for (size_t i = 0; s && i < SITE_COUNTS; i++)
+		if (vm->stats.sites[i].count)
+			s[(*n)++] = vm->stats.sites[i];
+	if (s)
+		qsort(s, *n, sizeof(*s), by_count);
+	return s;
+}
+
+static double ms(const struct vm *vm, uint64_t cycles)
+{
+	return vm->cfg.tsc_hz ? (double)cycles * 1e3 / (double)vm->cfg.tsc_hz : 0;
+}
+
+static void print_exits(const struct vm *vm, FILE *out)
+{
+	uint64_t count = 0, cycles = 0;
+
+	fprintf(out, "%-58s %12s %10s %8s\n", "exits by reason", "count", "ms", "us each");
+	for (unsigned i = 0; i < EXIT_REASON_COUNT; i++) {
+		uint64_t n = vm->stats.exits[i];
+
+		count += n;
+		cycles += vm->stats.cycles[i];
+		if (n)
+			fprintf(out, "  %-56s %12" PRIu64 " %10.1f %8.2f\n", reason_names[i], n,
+				ms(vm, vm->stats.cycles[i]), ms(vm, vm->stats.cycles[i]) * 1e3 / (double)n);
+	}
+	fprintf(out, "  %-56s %12" PRIu64 " %10.1f\n", "all", count, ms(vm, cycles));
+}
+
+static void print_hypercalls(const struct vm *vm, FILE *out)
+{
+	fprintf(out, "hypercalls\n");
+	for (unsigned i = 0; i < HC_COUNT; i++)
+		if (vm->stats.hypercalls[i])
+			fprintf(out, "  %-56s %12" PRIu64 "\n", hypercall_name(i), vm->stats.hypercalls[i]);
+}
+
+static void print_interrupts(const struct vm *vm, FILE *out)
+{
+	fprintf(out, "interrupts and exceptions delivered\n");
+	for (unsigned i = 0; i < ARRAY_LEN(vm->stats.interrupts); i++)
+		if (vm->stats.interrupts[i])
+			fprintf(out, "  vector 0x%-47x %14" PRIu64 "\n", i, vm->stats.interrupts[i]);
+}
+
+static void print_sites(const struct vm *vm, FILE *out)
+{
+	size_t n, i;
+	struct site_count *s = sorted_sites(vm, &n);
+
+	fprintf(out, "hottest sites (%zu in all)\n", n);
+	for (i = 0; i < n && i < HOTTEST; i++) {
+		const struct policy *p = site_policy(&s[i]);
+
+		fprintf(out, "  0x%08x  %-10s %-10s %-21s %12" PRIu64 "\n", s[i].va, kind_name(s[i].kind), p->mnemonic,
+			p->form, s[i].count);
+	}
+	free(s);
+}
+
+static void print_pages(const struct vm *vm, FILE *out)
+{
+	const struct vm_stats *s = &vm->stats;
+	const struct {
+		const char *name;
+		uint64_t n;
+	} rows[] = {
+		{"code pages verified", s->pages_verified},
+		{"code pages demoted by a guest write", s->pages_demoted},
+		{"code pages verified again", s->pages_reverified},
+		{"code pages refused", s->pages_refused},
+		{"baton passes between workers", s->baton_passes},
+		{"host mmap", s->host_mmap},
+		{"host mprotect", s->host_mprotect},
+		{"host munmap", s->host_munmap},
+		{"host modify_ldt", s->host_ldt},
+		{"host futex", s->host_futex},
+	};
+
+	fprintf(out, "memory and workers\n");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		fprintf(out, "  %-56s %12" PRIu64 "\n", rows[i].name, rows[i].n);
+}
+
+static double guest_ms(const struct vm *vm, uint64_t tsc)
+{
+	return tsc > vm->cfg.tsc_start ? ms(vm, tsc - vm->cfg.tsc_start) : 0;
+}
+
+void stats_print(const struct vm *vm, uint64_t wall_ns, FILE *out)
+{
+	fprintf(out, "--- paravane: statistics of the run\n");
+	fprintf(out, "%-58s %12.1f ms\n", "wall-clock time, set-up included", (double)wall_ns / 1e6);
+	if (vm->stats.guest_tsc_init)
+		fprintf(out, "%-58s %12.1f ms\n", "guest start to first user mode", guest_ms(vm, vm->stats.guest_tsc_init));
+	print_exits(vm, out);
+	print_hypercalls(vm, out);
+	print_interrupts(vm, out);
+	print_pages(vm, out);
+	print_sites(vm, out);
+}
+
+/* --- audit ----------------------------------------------------------------------------------------------- */
+
+static const struct manifest_site *manifest_site_at(const struct manifest *m, uint32_t va)
+{
+	uint32_t low = 0, high = m->h.n_sites;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (m->sites[mid].va < va)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < m->h.n_sites && m->sites[low].va == va ? &m->sites[low] : NULL;
+}
+
+/* Why this site was not served by a stub, in a few words. */
+static const char *site_reason(const struct vm *vm, const struct site_count *s)
+{
+	const struct manifest_site *m = manifest_site_at(&vm->manifest, s->va);
+
+	if (s->kind == EXIT_PAGE_CODE || s->kind == EXIT_STEP)
+		return "the page was not verified, or was stepped through";
+	if (!m)
+		return vm->cfg.patched ? "the patcher did not find it" : "the image is not patched";
+	if (m->reason && m->reason < vm->manifest.h.n_strings)
+		return vm->manifest.strings + m->reason;
+	return vm->cfg.mode == MODE_TRAP ? "--mode=trap" : "the window was not in place";
+}
+
+static json_t *audit_json(const struct vm *vm, const uint8_t sha256[32])
+{
+	char hex[65];
+	size_t n, i;
+	struct site_count *s = sorted_sites(vm, &n);
+	json_t *sites = json_array();
+
+	for (i = 0; i < 32; i++)
+		snprintf(hex + 2 * i, 3, "%02x", sha256[i]);
+	for (i = 0; s && i < n; i++) {
+		if (s[i].kind == EXIT_STUB)
+			continue; /* served as planned */
+		json_array_append_new(sites,
+				      json_pack("{s:I, s:s, s:I, s:s, s:s}", "va", (json_int_t)s[i].va, "op",
+						site_policy(&s[i])->id, "count", (json_int_t)s[i].count, "kind",
+						kind_name(s[i].kind), "reason", site_reason(vm, &s[i])));
+	}
+	free(s);
+	return json_pack("{s:i, s:s, s:o}", "version", 1, "image_sha256", hex, "sites", sites);
+}
+
+int stats_write_audit(const struct vm *vm, const uint8_t sha256[32], const char *path, struct diag *d)
+{
+	json_t *root = audit_json(vm, sha256);
+	char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+	int err;
+
+	json_decref(root);
+	if (!text)
+		return diag_set(d, -ENOMEM, "%s: out of memory", path);
+	err = file_replace(path, text, strlen(text), d);
+	free(text);
+	return err;
+}

@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Order of a run: check the host, open the image, map memory, load, calibrate the clock, vmm_init(), fork the
+ * zygote and its workers, serve events until somebody ends the run, kill the workers, report.
+ *
+ * What workers write into shared memory is hostile here: read once, check, and never wait for it.
+ */
+#include "monitor/vmx/vmx.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hypercalls/command.h"
+#include "monitor/vmx/calibrate.h"
+#include "monitor/vmx/console.h"
+#include "monitor/vmx/file.h"
+#include "monitor/vmx/hostcheck.h"
+#include "monitor/vmx/kick.h"
+#include "monitor/vmx/loader.h"
+#include "monitor/vmx/memory.h"
+#include "monitor/vmx/stats.h"
+
+#define INITRD_MAX MEMORY_MAX
+
+/* Until monitor/vmm is complete. */
+#pragma weak vmm_arena_size
+#pragma weak vmm_init
+#pragma weak vmm_worker
+#pragma weak vmm_worker_prepare
+#pragma weak vm_stop
+
+/* epoll's user data: what a descriptor is. From SOURCE_WORKER on: worker indices. */
+enum source { SOURCE_NOTIFY, SOURCE_TIMER, SOURCE_SIGNAL, SOURCE_ZYGOTE, SOURCE_IN, SOURCE_OUT, SOURCE_WORKER };
+
+/* A console descriptor that epoll cannot watch (a file, /dev/null) is always ready. */
+struct watch {
+	int fd; /* -1: not in the set */
+	uint32_t events;
+};
+
+struct vmx {
+	const struct run_options *o;
+	struct vm_config cfg; /* until the arena is mapped */
+	struct vm *vm;
+	struct guest_image image;
+	struct zygote zygote;
+	struct console console;
+	struct clock_sample start;
+	int epoll, timer, signals;
+	struct watch in, out;
+	uint32_t stop; /* enum stop_kind */
+	uint32_t stop_code;
+	int signal; /* that ended the run, 0 without */
+	char stop_text[256];
+};
+
+/* --- building -------------------------------------------------------------------------------------------- */
+
+static int add_source(struct vmx *x, int fd, uint64_t source, struct diag *d)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = source};
+
+	if (epoll_ctl(x->epoll, EPOLL_CTL_ADD, fd, &e))
+		return diag_set(d, -errno, "host: epoll: %s", strerror(errno));
+	return 0;
+}
+
+/* Blocked from here on in all processes; workers unblock. */
+static int block_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGQUIT);
+	sigaddset(set, SIGCONT);
+	sigaddset(set, SIGUSR1); /* the kick: must not meet a worker that has no handler yet */
+	signal(SIGPIPE, SIG_IGN);
+	return sigprocmask(SIG_BLOCK, set, NULL);
+}
+
+static int open_descriptors(struct vmx *x, struct diag *d)
+{
+	sigset_t set;
+
+	block_signals(&set);
+	x->epoll = epoll_create1(EPOLL_CLOEXEC);
+	x->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	x->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	x->cfg.notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (x->epoll < 0 || x->timer < 0 || x->signals < 0 || x->cfg.notify_fd < 0)
+		return diag_set(d, -errno, "host: no descriptors: %s", strerror(errno));
+	if (x->o->trace) {
+		x->cfg.trace = true;
+		x->cfg.trace_fd = open(x->o->trace, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+		if (x->cfg.trace_fd < 0)
+			return diag_set(d, -errno, "--trace: %s: %s", x->o->trace, strerror(errno));
+	}
+	/* Timers shall not be late for the sake of a sleeping host CPU. */
+	prctl(PR_SET_TIMERSLACK, 1);
+	return 0;
+}
+
+static int map_memory(struct vmx *x, struct diag *d)
+{
+	const struct manifest *m = &x->image.manifest;
+	struct vm_config *cfg = &x->cfg;
+	size_t vmm_size;
+	int err;
+
+	cfg->ram_size = x->o->memory;
+	cfg->hole_base = x->image.patched ? m->h.hole_base : ABI_HOLE_BASE;
+	cfg->hole_size = x->image.patched ? m->h.hole_size : ABI_HOLE_SIZE;
+	cfg->stubs_size = x->image.stubs.mem_size;
+	cfg->mode = x->o->trap ? MODE_TRAP : MODE_AUTO;
+	cfg->n_workers = (uint8_t)x->o->workers;
+	cfg->patched = x->image.patched;
+	memory_layout(cfg);
+	vmm_size = (vmm_arena_size(cfg, m) + PAGE_SIZE - 1) & ~(size_t)(PAGE_SIZE - 1);
+	cfg->arena_size = vmm_size + loader_tables_size(m);
+	if ((err = memory_map_ram(cfg, d)) || (err = memory_map_arena(cfg->arena_size, d)))
+		return err;
+	x->vm = VM;
+	x->vm->cfg = *cfg;
+	return loader_tables(&x->image, x->vm, (uint8_t *)ARENA_BASE + vmm_size, d);
+}
+
+static int load_image(struct vmx *x, struct diag *d)
+{
+	struct boot_args args = {.append = x->o->append, .initrd_path = x->o->initrd};
+	uint8_t *initrd = NULL;
+	int err = 0;
+
+	if (x->o->initrd)
+		err = file_read("initrd", x->o->initrd, INITRD_MAX, &initrd, &args.initrd_size, d);
+	args.initrd = initrd;
+	if (!err && x->o->initrd && !args.initrd_size)
+		err = diag_set(d, -EINVAL, "%s: the initrd is empty", x->o->initrd);
+	if (!err)
+		err = loader_place(&x->image, x->vm, &args, d);
+	free(initrd);
+	return err;
+}
+
+/* The audit file is written at the end; a path that cannot work should be known before the run. */
+static int check_outputs(const struct run_options *o, struct diag *d)
+{
+	char dir[4096];
+	char *slash;
+
+	if (!o->audit)
+		return 0;
+	snprintf(dir, sizeof(dir), "%s", o->audit);
+	slash = strrchr(dir, '/');
+	if (slash)
+		slash[slash == dir] = '\0';
+	if (access(slash ? dir : ".", W_OK))
+		return diag_set(d, -errno, "--audit: %s: %s", o->audit, strerror(errno));
+	return 0;
+}
+
+static void init_shared(struct vm *vm)
+{
+	atomic_store(&vm->shared.deadline_ns, UINT64_MAX);
+	atomic_store(&vm->shared.armed_ns, UINT64_MAX);
+	ring_init(&vm->shared.console_in);
+	ring_init(&vm->shared.console_out);
+	atomic_store(&vm->shared.owner, 0); /* the baton waits for worker 0 */
+	atomic_store(&vm->shared.worker[0].wake, 1);
+}
+
+/* 0, or the exit status to end with. */
+static int build(struct vmx *x, struct diag *d)
+{
+	int err;
+
+	if (!vmm_init) {
+		diag_set(d, -ENOSYS, "this build has no VMM");
+		return EXIT_STATUS_MONITOR;
+	}
+	if (host_check(&x->cfg, d) || check_outputs(x->o, d))
+		return EXIT_STATUS_USER;
+	err = guest_image_open(&x->image, x->o->image, d);
+	if (err)
+		return err == -EKEYREJECTED ? EXIT_STATUS_REFUSED : EXIT_STATUS_USER;
+	if (open_descriptors(x, d))
+		return EXIT_STATUS_USER;
+	err = map_memory(x, d);
+	if (err)
+		return err == -EKEYREJECTED ? EXIT_STATUS_REFUSED : EXIT_STATUS_USER;
+	if (load_image(x, d))
+		return EXIT_STATUS_USER;
+	init_shared(x->vm);
+	clock_calibrate(&x->vm->cfg, x->start);
+	if (vmm_init(x->vm, d))
+		return EXIT_STATUS_MONITOR;
+	return 0;
+}
+
+static int start_workers(struct vmx *x, struct diag *d)
+{
+	int err = zygote_start(&x->zygote, x->vm, d);
+
+	err = err ?: add_source(x, x->vm->cfg.notify_fd, SOURCE_NOTIFY, d);
+	err = err ?: add_source(x, x->timer, SOURCE_TIMER, d);
+	err = err ?: add_source(x, x->signals, SOURCE_SIGNAL, d);
+	err = err ?: add_source(x, x->zygote.pidfd, SOURCE_ZYGOTE, d);
+	for (unsigned i = 0; !err && i < x->vm->cfg.n_workers; i++) {
+		err = zygote_fork(&x->zygote, i, d);
+		err = err ?: add_source(x, x->zygote.worker_pidfd[i], SOURCE_WORKER + i, d);
+	}
+	return err;
+}
+
+/* --- serving --------------------------------------------------------------------------------------------- */
+
+static void __attribute__((format(printf, 3, 4))) stop(struct vmx *x, enum stop_kind kind, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (x->stop)
+		return;
+	x->stop = kind;
+	va_start(ap, fmt);
+	vsnprintf(x->stop_text, sizeof(x->stop_text), fmt, ap);
+	va_end(ap);
+}
+
+/* Take over the worker's reason: one read of each word, a bounded copy, printable characters. */
+static void take_stop(struct vmx *x)
+{
+	uint32_t kind = atomic_load(&x->vm->shared.stop);
+	char text[sizeof(x->vm->shared.stop_text)];
+
+	if (!kind || x->stop)
+		return;
+	memcpy(text, x->vm->shared.stop_text, sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	for (char *c = text; *c; c++)
+		if (!isprint((unsigned char)*c))
+			*c = '?';
+	x->stop_code = atomic_load(&x->vm->shared.stop_code);
+	if (kind > STOP_USER)
+		kind = STOP_MONITOR;
+	stop(x, kind, "%s", text);
+}
+
+static void worker_died(struct vmx *x, unsigned index)
+{
+	int status = 0;
+
+	epoll_ctl(x->epoll, EPOLL_CTL_DEL, x->zygote.worker_pidfd[index], NULL);
+	take_stop(x); /* it may have said why */
+	if (zygote_reap(&x->zygote, index, &status))
+		stop(x, STOP_MONITOR, "worker %u is gone", index);
+	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		stop(x, STOP_MONITOR, "worker %u made a system call that its jail forbids", index);
+	else if (WIFSIGNALED(status))
+		stop(x, STOP_MONITOR, "worker %u was killed by signal %d (%s)", index, WTERMSIG(status),
+		     strsignal(WTERMSIG(status)));
+	else
+		stop(x, STOP_MONITOR, "worker %u exited with status %d", index, WEXITSTATUS(status));
+}
+
+static void take_signals(struct vmx *x)
+{
+	struct signalfd_siginfo s;
+
+	while (read(x->signals, &s, sizeof(s)) == sizeof(s)) {
+		if (s.ssi_signo == SIGCONT)
+			console_resume(&x->console);
+		if (s.ssi_signo == SIGCONT || s.ssi_signo == SIGUSR1)
+			continue;
+		x->signal = (int)s.ssi_signo;
+		stop(x, STOP_USER, "%s", strsignal(x->signal));
+	}
+}
+
+static void drain(int fd)
+{
+	uint64_t n;
+
+	while (read(fd, &n, sizeof(n)) < 0 && errno == EINTR)
+		; /* eventfd and timerfd: one read empties them */
+}
+
+static void serve(struct vmx *x, uint64_t source)
+{
+	switch (source) {
+	case SOURCE_NOTIFY:
+		drain(x->vm->cfg.notify_fd);
+		take_stop(x);
+		kick_timer(x->vm, &x->zygote, x->timer);
+		break;
+	case SOURCE_TIMER:
+		drain(x->timer);
+		kick_timer(x->vm, &x->zygote, x->timer);
+		break;
+	case SOURCE_SIGNAL:
+		take_signals(x);
+		break;
+	case SOURCE_ZYGOTE:
+		stop(x, STOP_MONITOR, "the zygote was killed");
+		break;
+	case SOURCE_IN:
+	case SOURCE_OUT:
+		break; /* the pump runs after every round */
+	default:
+		worker_died(x, (unsigned)(source - SOURCE_WORKER));
+	}
+}
+
+/* Watch fd (-1: nothing) in the epoll set. True: it needs no watching, it is ready always. */
+static bool watch_set(struct vmx *x, struct watch *w, int fd, uint32_t events, uint64_t source)
+{
+	struct epoll_event e = {.events = events, .data.u64 = source};
+
+	if (fd == w->fd)
+		return false;
+	if (w->fd >= 0)
+		epoll_ctl(x->epoll, EPOLL_CTL_DEL, w->fd, NULL);
+	w->fd = -1;
+	if (fd < 0)
+		return false;
+	if (epoll_ctl(x->epoll, EPOLL_CTL_ADD, fd, &e))
+		return true;
+	w->fd = fd;
+	return false;
+}
+
+/* Move console bytes; returns the time to sleep at most, in ms. */
+static int serve_console(struct vmx *x)
+{
+	struct console *c = &x->console;
+	unsigned result = console_pump(c, &x->vm->shared.console_in, &x->vm->shared.console_out);
+	bool ready = result & CONSOLE_AGAIN;
+
+	if (result & CONSOLE_QUIT)
+		stop(x, STOP_USER, "%s", "");
+	if (result & CONSOLE_MOVED)
+		kick_post(x->vm, &x->zygote, VM_EVENT_CONSOLE);
+	ready |= watch_set(x, &x->in, console_wants_in(c) ? c->in : -1, EPOLLIN, SOURCE_IN);
+	ready |= watch_set(x, &x->out, console_wants_out(c) ? c->out : -1, EPOLLOUT, SOURCE_OUT);
+	if (ready)
+		return 0;
+	return c->in_len ? 5 : -1; /* the ring is full: the guest does not say when it has read some */
+}
+
+static void serve_until_stop(struct vmx *x)
+{
+	while (!x->stop) {
+		struct epoll_event events[16];
+		int n = epoll_wait(x->epoll, events, ARRAY_LEN(events), serve_console(x));
+
+		for (int i = 0; i < n; i++)
+			serve(x, events[i].data.u64);
+	}
+}
+
+/* --- ending ---------------------------------------------------------------------------------------------- */
+
+static int end_status(const struct vmx *x, struct diag *d)
+{
+	const char *text = x->stop_text;
+
+	switch (x->stop) {
+	case STOP_POWEROFF:
+		if (!x->stop_code)
+			return EXIT_STATUS_OK;
+		diag_set(d, 0, "the guest ended the run with code %u%s%s", x->stop_code, text[0] ? ": " : "", text);
+		return EXIT_STATUS_CRASH;
+	case STOP_USER:
+		diag_set(d, 0, "%s", text);
+		return EXIT_STATUS_OK;
+	case STOP_RESET:
+		diag_set(d, 0, "the guest asked for a reset%s%s", text[0] ? ": " : "", text);
+		return EXIT_STATUS_RESET;
+	case STOP_CRASH:
+		diag_set(d, 0, "the guest crashed: %s", text);
+		return EXIT_STATUS_CRASH;
+	case STOP_GUEST:
+		diag_set(d, 0, "the guest did what Paravane cannot run: %s", text);
+		return EXIT_STATUS_MONITOR;
+	default:
+		diag_set(d, 0, "the monitor failed: %s", text);
+		return EXIT_STATUS_MONITOR;
+	}
+}
+
+static int report(struct vmx *x, struct diag *d)
+{
+	struct vm *vm = x->vm;
+	struct clock_sample now = clock_sample();
+
+	/* The VMX's own copies: what decides about addresses here must not come from a worker. */
+	vm->manifest = x->image.manifest;
+	if (x->o->stats)
+		stats_print(vm, now.ns - x->start.ns, stderr);
+	if (x->o->audit)
+		return stats_write_audit(vm, x->image.manifest.h.source_sha256, x->o->audit, d);
+	return 0;
+}
+
+/* Die by the signal that ended the run, so that whoever waits for us sees it. */
+static void raise_again(int sig)
+{
+	sigset_t set;
+
+	signal(sig, SIG_DFL);
+	raise(sig);
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+int vmx_run(const struct run_options *o, struct diag *d)
+{
+	struct vmx x = {.o = o, .start = clock_sample(), .in = {.fd = -1}, .out = {.fd = -1}};
+	int status;
+
+	x.cfg.trace_fd = -1;
+	status = build(&x, d);
+	if (!status && start_workers(&x, d))
+		status = EXIT_STATUS_MONITOR;
+	if (!status && console_open(&x.console, o, d))
+		status = EXIT_STATUS_USER;
+	if (!status) {
+		serve_until_stop(&x);
+		zygote_stop(&x.zygote);
+		console_close(&x.console, &x.vm->shared.console_out);
+		status = end_status(&x, d);
+		if (report(&x, d) && status == EXIT_STATUS_OK)
+			status = EXIT_STATUS_USER;
+	} else if (x.zygote.pid > 0) {
+		zygote_stop(&x.zygote);
+	}
+	guest_image_close(&x.image);
+	if (x.signal) {
+		fflush(NULL);
+		raise_again(x.signal);
+	}
+	return status;
+}
