@@ -4,12 +4,14 @@
  * instructions copied (relative branches re-aimed), sensitive ones lowered by their policy row, in the guest's
  * own mode. Every emitted instruction gets a manifest_point, so that any stub address maps back to the guest.
  *
- * All lowerings are free of side effects on EFLAGS, except POPF, which overwrites them. All memory that a
- * lowering touches besides the guest instruction's own operands is the vCPU page, through %ss.
+ * All lowerings are free of side effects on EFLAGS, except POPF, which overwrites them, and STI where the caller
+ * has shown the arithmetic flags dead. All memory that a lowering touches besides the guest instruction's own
+ * operands is the vCPU page, through %ss.
  */
 #ifndef HYPERCALLS_LOWER_H
 #define HYPERCALLS_LOWER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,7 +31,7 @@ struct lower {
 	size_t points_cap;
 	/* filled */
 	size_t code_len, pads_len, n_points;
-	int err; /* first -errno: -ENOSPC, or -EOPNOTSUPP for an instruction that cannot be displaced */
+	int err; /* of the last run: -ENOSPC, or -EOPNOTSUPP for an instruction that cannot be displaced */
 };
 
 /* One guest instruction of the run: its decoding, bytes, and (sensitive ones) the site number for R15D. */
@@ -38,13 +40,17 @@ struct lower_insn {
 	const uint8_t *bytes;
 	uint32_t va;
 	uint32_t site;	 /* MANIFEST_NONE for ordinary instructions */
+	bool flags_dead; /* the arithmetic flags after it are written before they are read: a cheaper form will do */
+	bool exit_only;	 /* %ss may not be flat here: leave through the pad, touch no memory */
 	uint32_t pad;	 /* out: its landing pad, or MANIFEST_NONE */
-	uint32_t resume; /* out: code address of what follows it */
+	uint32_t resume; /* out: code address of what follows it; MANIFEST_NONE if nothing can (IRET) */
+	uint32_t slow[2]; /* private to the lowering: jumps to its slow paths, not yet aimed */
 };
 
 /*
- * Emit the run of n instructions and, unless the last one never falls through, a jump to `next` (the guest
- * address behind the run). Returns 0 or l->err.
+ * Append the run of n instructions and, unless the last one never falls through, a jump to `next` (the guest
+ * address behind the run), then the slow paths. Calls, returns and jumps may only come last. Returns 0 or
+ * l->err; after an error nothing of the run is left in the buffers, and another run may be tried.
  */
 int lower_run(struct lower *l, struct lower_insn *insns, size_t n, uint32_t next);
 

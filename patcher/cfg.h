@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The recovered control flow of an image: which bytes are instructions, where control can arrive, and every
+ * sensitive instruction. Kept as one byte of marks for each byte of executable section, because a kernel has
+ * three million instructions and the planner only ever asks about a few dozen bytes around a site.
+ */
+#ifndef PATCHER_CFG_H
+#define PATCHER_CFG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hypercalls/decode.h"
+#include "hypercalls/diag.h"
+#include "patcher/image.h"
+
+enum cfg_mark {
+	CFG_START = 1,	   /* an instruction starts here */
+	CFG_CODE = 2,	   /* part of an instruction */
+	CFG_TARGET = 4,	   /* control can arrive here other than by falling through or as CFG_FIXUP says */
+	CFG_REWRITTEN = 8, /* the kernel rewrites this byte itself */
+	CFG_PAD = 16,	   /* padding: no-ops, int3 or zeros that nothing reaches */
+	CFG_WINDOW = 32,   /* the planner's: taken by a window or a hop */
+	CFG_FIXUP = 64,	   /* the kernel's fault handler returns here: by IRET only, so the monitor sees it */
+	CFG_OVERLAP = 128, /* two decodings disagree about this byte */
+};
+
+struct cfg_section {
+	const struct image_section *sec;
+	uint8_t *marks; /* sec->size of them; NULL for .altinstr_replacement */
+};
+
+enum cfg_origin {
+	ORIGIN_DESCENT,	    /* reached from a known target */
+	ORIGIN_SWEEP,	    /* found by a linear sweep that ends where known code starts */
+	ORIGIN_REPLACEMENT, /* in .altinstr_replacement: live only once the kernel copies it */
+};
+
+struct cfg_site {
+	uint64_t va;
+	uint16_t op; /* enum pv_op */
+	uint8_t len;
+	uint8_t origin;	  /* enum cfg_origin */
+	uint32_t section; /* index in cfg->sections */
+};
+
+struct cfg {
+	const struct image *img;
+	int width;
+	struct cfg_section *sections; /* executable ones, sorted by va */
+	size_t n_sections;
+	struct cfg_site *sites; /* sorted by va */
+	size_t n_sites;
+	size_t n_insns, n_swept;
+	uint64_t undecoded_bytes; /* neither code nor padding: no consistent decoding was found */
+};
+
+/* Recover the control flow from the targets of tables (targets_collect()) and the branches found on the way. */
+int cfg_build(struct cfg *cfg, const struct image *img, const struct targets *targets, struct diag *d);
+void cfg_free(struct cfg *cfg);
+/* Ranges that no table of the image names (a recipe's). */
+void cfg_mark_rewritten(struct cfg *cfg, const struct rewritten *ranges, size_t n);
+
+/* The live section that holds va, or NULL. */
+struct cfg_section *cfg_section_at(const struct cfg *cfg, uint64_t va);
+/* Marks at va; 0 outside live sections. */
+uint8_t cfg_marks(const struct cfg *cfg, uint64_t va);
+/* Decode the instruction at va. Its length, or -errno as insn_decode(). */
+int cfg_decode(const struct cfg *cfg, uint64_t va, struct insn *insn);
+/* The site at va, or NULL. */
+const struct cfg_site *cfg_site_at(const struct cfg *cfg, uint64_t va);
+const char *cfg_origin_name(unsigned origin);
+
+#endif

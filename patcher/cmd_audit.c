@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* `paravane audit`: find every sensitive instruction of an image and say what becomes of it. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hypercalls/command.h"
+#include "patcher/patch.h"
+#include "patcher/report.h"
+
+struct options {
+	const char *image, *json, *runtime;
+	bool all;
+	struct analysis_options how;
+};
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: paravane audit %s\n", audit_command.synopsis);
+	return EXIT_STATUS_USER;
+}
+
+static bool parse_number(const char *s, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(s, &end, 0);
+	return !errno && end != s && !*end && *s != '-';
+}
+
+static int bad_value(const char *option, const char *value, const char *want)
+{
+	fprintf(stderr, "paravane audit: %s %s: %s\n", option, value, want);
+	return EXIT_STATUS_USER;
+}
+
+static int parse(struct options *o, int argc, char **argv)
+{
+	static const struct option longs[] = {{"json", required_argument, NULL, 'j'},
+					      {"raw", no_argument, NULL, 'r'},
+					      {"base", required_argument, NULL, 'b'},
+					      {"width", required_argument, NULL, 'w'},
+					      {"runtime", required_argument, NULL, 't'},
+					      {"all", no_argument, NULL, 'a'},
+					      {0}};
+	uint64_t width = 32;
+	int c;
+
+	optind = 0;
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (c) {
+		case 'j':
+			o->json = optarg;
+			break;
+		case 'r':
+			o->how.raw = true;
+			break;
+		case 'b':
+			if (!parse_number(optarg, &o->how.base))
+				return bad_value("--base", optarg, "not an address");
+			break;
+		case 'w':
+			if (!parse_number(optarg, &width) || (width != 16 && width != 32 && width != 64))
+				return bad_value("--width", optarg, "must be 16, 32 or 64");
+			break;
+		case 't':
+			o->runtime = optarg;
+			break;
+		case 'a':
+			o->all = true;
+			break;
+		default:
+			return usage();
+		}
+	}
+	if (optind + 1 != argc)
+		return usage();
+	o->how.width = (int)width;
+	o->image = argv[optind];
+	return EXIT_STATUS_OK;
+}
+
+static int report(const struct options *o, const struct analysis *a, struct diag *d)
+{
+	struct runtime_report rt = {0};
+	char hex[65];
+	int err = o->runtime ? runtime_load(&rt, o->runtime, d) : 0;
+
+	if (err)
+		return err;
+	report_sha256(&a->img, hex);
+	if (*rt.sha256 && strcmp(rt.sha256, hex))
+		err = diag_set(d, -EINVAL, "%s: the report is about another image (sha256 %s)", o->runtime,
+			       rt.sha256);
+	if (!err && o->json)
+		err = report_json(a, o->runtime ? &rt : NULL, o->json, d);
+	if (!err)
+		report_text(a, o->runtime ? &rt : NULL, o->all, stdout);
+	runtime_free(&rt);
+	return err;
+}
+
+static int audit_run(int argc, char **argv)
+{
+	struct options o = {0};
+	struct analysis a;
+	struct diag d = {0};
+	int err = parse(&o, argc, argv);
+
+	if (err)
+		return err;
+	err = analysis_load(&a, o.image, &o.how, &d);
+	if (!err) {
+		err = report(&o, &a, &d);
+		analysis_free(&a);
+	}
+	if (err)
+		fprintf(stderr, "paravane audit: %s\n", d.text);
+	return err ? EXIT_STATUS_USER : EXIT_STATUS_OK;
+}
+
+const struct command audit_command = {
+    .name = "audit",
+    .synopsis = "IMAGE [--json FILE] [--all] [--runtime FILE] [--raw --base ADDRESS --width 16|32|64]",
+    .summary = "list the sensitive instructions of a kernel image",
+    .run = audit_run,
+};

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Carrying out a plan: stubs, windows, manifest, and the patched ELF; and taking all of it back.
+ *
+ * The patched file is the source ELF with its windows replaced and its header pointing at new tables, followed
+ * by what is new: stubs, manifest, source (for a bzImage), the old ELF header, and the new section and program
+ * headers. So the source ELF is recovered by undoing windows and header and cutting the file.
+ */
+#ifndef PATCHER_PATCH_H
+#define PATCHER_PATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hypercalls/diag.h"
+#include "hypercalls/manifest.h"
+#include "patcher/cfg.h"
+#include "patcher/image.h"
+#include "patcher/plan.h"
+#include "patcher/recipe.h"
+
+#define PATCH_UNDO_SECTION ".paravane.undo"
+
+/* Everything known about an image; audit stops after the plan. */
+struct analysis {
+	struct image img;
+	struct targets targets;
+	struct recipe recipe;
+	struct cfg cfg;
+	struct plan plan; /* empty unless img is a 32-bit image */
+	bool planned;
+};
+
+struct analysis_options {
+	bool raw;
+	uint64_t base;
+	int width;
+};
+
+int analysis_load(struct analysis *a, const char *path, const struct analysis_options *opt, struct diag *d);
+void analysis_free(struct analysis *a);
+
+struct patch {
+	struct manifest m;
+	uint8_t *file; /* the patched ELF, malloc'd */
+	size_t file_size;
+};
+
+/* Patch the analysed image for a hole at hole_base. -EINVAL when the image cannot be patched. */
+int patch_build(struct patch *p, const struct analysis *a, uint32_t hole_base, struct diag *d);
+void patch_free(struct patch *p);
+
+/* Stub segment of a plan: landing pads, then stubs. */
+struct stubs {
+	uint8_t *bytes;
+	uint32_t size;
+};
+
+/* patch_stubs.c: emit all stubs and fill windows, sites, points and originals of m. */
+int stubs_emit(struct stubs *st, struct manifest *m, const struct plan *plan, struct diag *d);
+/* patch_verified.c: fill verified and starts of m. */
+int verified_collect(struct manifest *m, const struct plan *plan, struct diag *d);
+/* patch_elf.c: the file, from the patched copy of the source ELF, in *out (malloc'd). */
+int patch_elf_write(const struct image *img, const uint8_t *patched, const struct stubs *st,
+		    const uint8_t *manifest, size_t manifest_size, uint32_t hole_base, uint8_t **out,
+		    size_t *out_size, struct diag *d);
+
+/* Append a string to the manifest's table and return its offset; the same text twice gives the same offset. */
+uint32_t manifest_string(struct manifest *m, const char *s);
+
+/* unpatch.c: what a patched file was made from. */
+struct unpatched {
+	struct manifest m;
+	uint8_t *elf; /* the source ELF, byte for byte */
+	size_t elf_size;
+	uint8_t *source; /* the source file: == elf, or the bzImage */
+	size_t source_size;
+};
+/* -EINVAL when the file is no patched ELF or does not give back what its manifest promises. */
+int unpatch_bytes(struct unpatched *u, const char *path, const uint8_t *file, size_t size, struct diag *d);
+void unpatched_free(struct unpatched *u);
+
+/* file_io.c */
+int file_read(const char *path, uint8_t **bytes, size_t *size, struct diag *d);
+/* Whole or not at all: through a temporary file in the same directory and a rename. */
+int file_write(const char *path, const void *bytes, size_t size, struct diag *d);
+
+#endif
