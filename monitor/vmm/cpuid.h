@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * CPUID of the virtual CPU: an allow-list over what the host answers (SDM 2A CPUID, AMD APM 3 appendix E).
+ */
+#ifndef MONITOR_VMM_CPUID_H
+#define MONITOR_VMM_CPUID_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vm;
+
+enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
+
+void cpuid_read(const struct vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+
+/* What the host's CPU says, unfiltered. */
+void cpuid_host(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+bool cpuid_host_is_amd(void); /* or Hygon: AMD's MSRs */
+
+#endif
