@@ -40,7 +40,6 @@
 #pragma weak vmm_init
 #pragma weak vmm_worker
 #pragma weak vmm_worker_prepare
-#pragma weak vm_stop
 
 /* epoll's user data: what a descriptor is. From SOURCE_WORKER on: worker indices. */
 enum source { SOURCE_NOTIFY, SOURCE_TIMER, SOURCE_SIGNAL, SOURCE_ZYGOTE, SOURCE_IN, SOURCE_OUT, SOURCE_WORKER };

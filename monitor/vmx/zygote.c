@@ -19,7 +19,6 @@
 /* Until monitor/vmm is complete. */
 #pragma weak vmm_worker
 #pragma weak vmm_worker_prepare
-#pragma weak vm_stop
 
 enum { ORDER_FORK, ORDER_REAP };
 
