@@ -2,13 +2,14 @@
 # One Makefile, not recursive. MODE = rel | dbg | asan | clang; everything built lands in build/$(MODE)/.
 # `make check` and `make demo` are all that a fresh Debian 12 needs: they install what is missing first.
 MODE ?= rel
+comma := ,
 CC = $(if $(filter clang,$(MODE)),clang,gcc)
 B := build/$(MODE)
 PREFIX ?= /usr/local
 
 CFLAGS_rel := -O2 -g
 CFLAGS_dbg := -Og -g3
-CFLAGS_clang := -O2 -g -Wno-ignored-optimization-argument
+CFLAGS_clang := -O2 -g
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CPPFLAGS := -I. -D_GNU_SOURCE
 DEPFLAGS = -MMD -MP -MF $@.d
@@ -16,7 +17,6 @@ CFLAGS := -std=gnu11 -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototy
 LLVM_CFLAGS := $(shell llvm-config-14 --cflags 2>/dev/null | tr ' ' '\n' | grep '^-I')
 LDFLAGS := -pie $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined)
 LDLIBS := -lbfd -lelf -ldw -lZydis -lLLVM-14 -llzma -lz -lbz2 -lzstd -llz4 -llzo2 -ljansson -lnettle -lseccomp
-comma := ,
 
 # Code that runs with the guest's vector state in the registers (DESIGN: hygiene): no SSE, no stack protector
 # (its canary lives behind FS), no calls to libc that could use either.
@@ -40,8 +40,8 @@ all: $(B)/paravane
 $(B)/paravane: $(OBJ)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(GUEST_STATE:%.c=$(B)/%.o): CFLAGS += -mgeneral-regs-only -fno-stack-protector -fno-tree-loop-distribute-patterns \
-	-fno-sanitize=all
+$(GUEST_STATE:%.c=$(B)/%.o): CFLAGS += -mgeneral-regs-only -fno-stack-protector -fno-sanitize=all \
+	$(if $(filter clang,$(MODE)),-fno-builtin,-fno-tree-loop-distribute-patterns)
 $(B)/patcher/verify%.o: CPPFLAGS += $(LLVM_CFLAGS)
 
 $(B)/%.o: %.c Makefile
