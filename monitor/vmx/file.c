@@ -47,7 +47,7 @@ static int read_fd(int fd, size_t cap, uint8_t **buf, size_t *size)
 	return -ENOMEM;
 }
 
-int file_read(const char *what, const char *path, size_t cap, uint8_t **buf, size_t *size, struct diag *d)
+int host_file_read(const char *what, const char *path, size_t cap, uint8_t **buf, size_t *size, struct diag *d)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
 
@@ -82,7 +82,7 @@ static int write_all(int fd, const uint8_t *buf, size_t size)
 	return 0;
 }
 
-int file_replace(const char *path, const void *buf, size_t size, struct diag *d)
+int host_file_replace(const char *path, const void *buf, size_t size, struct diag *d)
 {
 	char *tmp;
 	mode_t mask;

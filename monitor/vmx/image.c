@@ -190,7 +190,7 @@ int guest_image_open(struct guest_image *g, const char *path, struct diag *d)
 	int err;
 
 	*g = (struct guest_image){.path = path};
-	err = file_read("kernel image", path, IMAGE_FILE_MAX, &g->file, &g->size, d);
+	err = host_file_read("kernel image", path, IMAGE_FILE_MAX, &g->file, &g->size, d);
 	if (!err)
 		err = check_ehdr(g, d);
 	if (!err) {

@@ -216,7 +216,7 @@ int stats_write_audit(const struct vm *vm, const uint8_t sha256[32], const char 
 	json_decref(root);
 	if (!text)
 		return diag_set(d, -ENOMEM, "%s: out of memory", path);
-	err = file_replace(path, text, strlen(text), d);
+	err = host_file_replace(path, text, strlen(text), d);
 	free(text);
 	return err;
 }

@@ -144,7 +144,7 @@ static int load_image(struct vmx *x, struct diag *d)
 	int err = 0;
 
 	if (x->o->initrd)
-		err = file_read("initrd", x->o->initrd, INITRD_MAX, &initrd, &args.initrd_size, d);
+		err = host_file_read("initrd", x->o->initrd, INITRD_MAX, &initrd, &args.initrd_size, d);
 	args.initrd = initrd;
 	if (!err && x->o->initrd && !args.initrd_size)
 		err = diag_set(d, -EINVAL, "%s: the initrd is empty", x->o->initrd);
