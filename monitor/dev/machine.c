@@ -20,6 +20,10 @@ static const struct device_row table[] = {
 	 .ports = {{0x3f8, 8, BYTES}}},
 	{ROW(i8254, pit), .irq = 0,
 	 .ports = {{0x40, 4, BYTES}, {0x61, 1, BYTES}}},
+	{ROW(mc146818, rtc), .irq = 8,
+	 .ports = {{0x70, 2, BYTES}}},
+	{ROW(i8042, kbc), .irq = 1,
+	 .ports = {{0x60, 1, BYTES}, {0x64, 1, BYTES}}},
 	{ROW(power, power), .irq = NO_IRQ,
 	 .ports = {{0x92, 1, BYTES}, {0xf4, 4, WHOLE}, {0xcf8, 4, WHOLE}, {0x604, 2, WHOLE}}},
 };

@@ -8,8 +8,10 @@
 #ifndef MONITOR_DEV_MACHINE_H
 #define MONITOR_DEV_MACHINE_H
 
+#include "monitor/dev/i8042.h"
 #include "monitor/dev/i8254.h"
 #include "monitor/dev/i8259.h"
+#include "monitor/dev/mc146818.h"
 #include "monitor/dev/ns16550.h"
 #include "monitor/dev/power.h"
 
@@ -20,6 +22,8 @@ struct machine {
 	struct i8259_pair pic;
 	struct i8254 pit;
 	struct ns16550 com1;
+	struct mc146818 rtc;
+	struct i8042 kbc;
 	struct power power;
 };
 

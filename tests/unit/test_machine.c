@@ -164,6 +164,27 @@ static void test_uart_interrupt_end_to_end(void **state)
 	assert_int_equal(ring_used(&rings[0][1]), 1);
 }
 
+static void test_rtc_and_keyboard_controller_are_wired(void **state)
+{
+	(void)state;
+	init_pic(0);
+	assert_int_equal(machine_ack(m), 0x37); /* nothing yet */
+	out(0x70, 0x0b);
+	out(0x71, 0x12);
+	machine_poll(m, 1000000000);
+	while (machine_intr(m) && machine_ack(m) != 0x38)
+		out(0x20, 0x20);
+	assert_int_equal(m->pic.chip[1].isr, 1);
+	out(0xa0, 0x20);
+	out(0x20, 0x20);
+	out(0x64, 0x60);
+	out(0x60, 0x01);
+	out(0x60, 0xee); /* echo, to a keyboard that is not there */
+	assert_int_equal(machine_ack(m), 0x31);
+	out(0x64, 0xfe);
+	assert_int_equal(machine_request(m), MACHINE_RESET);
+}
+
 static void test_two_machines(void **state)
 {
 	static struct machine other;
@@ -257,6 +278,11 @@ static void test_save_restore(void **state)
 		machine_in(&other, 0x40, 4, other.now);
 		machine_in(&other, 0x3f8, 4, other.now);
 		machine_in(&other, 0x3fc, 4, other.now);
+		machine_in(&other, 0x71, 1, other.now);
+		machine_out(&other, 0x70, 1, 0x0b, other.now);
+		machine_out(&other, 0x71, 1, 0x82, other.now);
+		machine_out(&other, 0x71, 1, 0x02, other.now + 1000000000);
+		machine_in(&other, 0x60, 1, other.now);
 	}
 	buf[0] ^= 1;
 	assert_int_equal(machine_restore(&other, buf, n), -EINVAL);
@@ -274,6 +300,7 @@ int main(void)
 	    CASE(test_power_off_and_exit),
 	    CASE(test_timer_interrupt_end_to_end),
 	    CASE(test_uart_interrupt_end_to_end),
+	    CASE(test_rtc_and_keyboard_controller_are_wired),
 	    CASE(test_two_machines),
 	    CASE(test_time_never_runs_backwards),
 	    CASE(test_table_overlaps_are_found),
