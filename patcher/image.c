@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Loading a guest kernel image: reading the file, telling containers apart, and the lookups by address.
- * Everything behind the file's bytes is hostile: each part checks what it reads before use and refuses with the
- * place. Analyses that only improve the result (symbols, relocations) leave a note instead and go without.
+ * Everything behind the file's bytes is hostile: each part checks what it reads before use and refuses with
+ * the place. Analyses that only improve the result (symbols, relocations) leave a note instead and go
+ * without.
  */
 #include "patcher/image.h"
 
@@ -19,7 +20,7 @@
 #include "patcher/kallsyms.h"
 
 /* A vmlinux with full debug information stays under this; more is not a kernel. */
-#define FILE_MAX ((size_t)2 << 30)
+#define FILE_MAX  ((size_t)2 << 30)
 #define NOTES_MAX 200
 
 void image_note(struct image *img, const char *fmt, ...)
@@ -154,10 +155,11 @@ static int read_file(struct image *img, struct diag *d)
 	else if (!st.st_size)
 		err = diag_set(d, -EINVAL, "%s: the file is empty; give a kernel image", img->path);
 	else if ((uint64_t)st.st_size > FILE_MAX)
-		err = diag_set(d, -EFBIG, "%s: %lld bytes: too large for a kernel image (limit %zu)", img->path,
-			       (long long)st.st_size, FILE_MAX);
+		err = diag_set(d, -EFBIG, "%s: %lld bytes: too large for a kernel image (limit %zu)",
+			       img->path, (long long)st.st_size, FILE_MAX);
 	else if (!(img->file = malloc(st.st_size)))
-		err = diag_set(d, -ENOMEM, "%s: out of memory for %lld bytes", img->path, (long long)st.st_size);
+		err = diag_set(d, -ENOMEM, "%s: out of memory for %lld bytes", img->path,
+			       (long long)st.st_size);
 	while (!err && img->file_size < (size_t)st.st_size) {
 		n = read(fd, img->file + img->file_size, st.st_size - img->file_size);
 		if (n < 0 && errno == EINTR)
@@ -174,14 +176,17 @@ static int read_file(struct image *img, struct diag *d)
 
 static int load_raw(struct image *img, uint64_t base, int width, struct diag *d)
 {
-	struct image_section sec = {.va = base, .size = img->file_size, .exec = true, .write = true, .alloc = true};
+	struct image_section sec = {
+	    .va = base, .size = img->file_size, .exec = true, .write = true, .alloc = true};
 	uint64_t top = width == 64 ? UINT64_MAX : UINT32_MAX;
 
 	if (width != 16 && width != 32 && width != 64)
 		return diag_set(d, -EINVAL, "%s: code width %d; use 16, 32 or 64", img->path, width);
 	if (base > top || img->file_size - 1 > top - base)
-		return diag_set(d, -EINVAL, "%s: base 0x%llx: %zu bytes do not fit below the end of a %d-bit address space",
-				img->path, (unsigned long long)base, img->file_size, width);
+		return diag_set(
+		    d, -EINVAL,
+		    "%s: base 0x%llx: %zu bytes do not fit below the end of a %d-bit address space",
+		    img->path, (unsigned long long)base, img->file_size, width);
 	img->container = IMAGE_RAW;
 	img->width = width;
 	img->elf = img->file;

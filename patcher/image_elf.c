@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * ELF kernels. libelf reads the headers, and every range they name is checked against the file here first, because
- * libbfd trusts more than it should; libbfd then gives the sections and the symbols with their nm letters.
- * Images without section headers (stripped by a boot loader's tools) are described by their program headers.
+ * ELF kernels. libelf reads the headers, and every range they name is checked against the file here first,
+ * because libbfd trusts more than it should; libbfd then gives the sections and the symbols with their nm
+ * letters. Images without section headers (stripped by a boot loader's tools) are described by their program
+ * headers.
  */
 #include <bfd.h>
 #include <errno.h>
@@ -12,7 +13,7 @@
 
 #include "patcher/image_internal.h"
 
-#define SECTIONS_MAX 20000
+#define SECTIONS_MAX	20000
 #define SYMBOL_NAME_MAX 1024
 
 static void grow_extent(size_t *extent, uint64_t offset, uint64_t size)
@@ -54,7 +55,8 @@ static int check_header(struct image *img, Elf *elf, GElf_Ehdr *eh, struct diag 
 		return diag_set(d, -ENOTSUP, "%s: ELF header: machine %u is not i386 or x86-64", img->path,
 				eh->e_machine);
 	if (eh->e_type != ET_EXEC && eh->e_type != ET_DYN)
-		return diag_set(d, -ENOTSUP, "%s: ELF header: type %u is not an executable; give the linked kernel",
+		return diag_set(d, -ENOTSUP,
+				"%s: ELF header: type %u is not an executable; give the linked kernel",
 				img->path, eh->e_type);
 	img->entry = eh->e_entry;
 	return 0;
@@ -73,19 +75,21 @@ static int check_segments(struct image *img, Elf *elf, const GElf_Ehdr *eh, size
 		grow_extent(extent, eh->e_phoff, (uint64_t)n * eh->e_phentsize);
 	for (size_t i = 0; i < n; i++) {
 		if (!gelf_getphdr(elf, i, &ph))
-			return diag_set(d, -EINVAL, "%s: program header %zu: %s", img->path, i, elf_errmsg(-1));
+			return diag_set(d, -EINVAL, "%s: program header %zu: %s", img->path, i,
+					elf_errmsg(-1));
 		if (ph.p_type != PT_LOAD)
 			continue;
 		if (!in_file(img, ph.p_offset, ph.p_filesz))
 			return diag_set(d, -EINVAL,
-					"%s: program header %zu: 0x%llx bytes at 0x%llx pass the end of the file (0x%zx); "
+					"%s: program header %zu: 0x%llx bytes at 0x%llx pass the end of the "
+					"file (0x%zx); "
 					"it is truncated or damaged",
 					img->path, i, (unsigned long long)ph.p_filesz,
 					(unsigned long long)ph.p_offset, img->elf_size);
 		if (ph.p_filesz > ph.p_memsz || !in_space(img, ph.p_vaddr, ph.p_memsz) ||
 		    !in_space(img, ph.p_paddr, ph.p_memsz))
-			return diag_set(d, -EINVAL, "%s: program header %zu: impossible sizes or addresses", img->path,
-					i);
+			return diag_set(d, -EINVAL, "%s: program header %zu: impossible sizes or addresses",
+					img->path, i);
 		grow_extent(extent, ph.p_offset, ph.p_filesz);
 	}
 	return 0;
@@ -98,12 +102,13 @@ static int check_sections(struct image *img, Elf *elf, const GElf_Ehdr *eh, size
 	GElf_Shdr sh;
 
 	if (elf_getshdrnum(elf, n) || *n > SECTIONS_MAX ||
-	    (*n && (!in_file(img, eh->e_shoff, (uint64_t)*n * eh->e_shentsize) || elf_getshdrstrndx(elf, &strndx) ||
-		    strndx >= *n)))
-		return diag_set(d, -EINVAL,
-				"%s: section headers at 0x%llx pass the end of the file (0x%zx) or have no names; "
-				"it is truncated or damaged",
-				img->path, (unsigned long long)eh->e_shoff, img->elf_size);
+	    (*n && (!in_file(img, eh->e_shoff, (uint64_t)*n * eh->e_shentsize) ||
+		    elf_getshdrstrndx(elf, &strndx) || strndx >= *n)))
+		return diag_set(
+		    d, -EINVAL,
+		    "%s: section headers at 0x%llx pass the end of the file (0x%zx) or have no names; "
+		    "it is truncated or damaged",
+		    img->path, (unsigned long long)eh->e_shoff, img->elf_size);
 	if (!*n && eh->e_shoff)
 		return diag_set(d, -EINVAL, "%s: section headers at 0x%llx cannot be read", img->path,
 				(unsigned long long)eh->e_shoff);
@@ -113,20 +118,24 @@ static int check_sections(struct image *img, Elf *elf, const GElf_Ehdr *eh, size
 		Elf_Scn *scn = elf_getscn(elf, i);
 
 		if (!scn || !gelf_getshdr(scn, &sh) || !elf_strptr(elf, strndx, sh.sh_name))
-			return diag_set(d, -EINVAL, "%s: section header %zu: unreadable or without a name", img->path, i);
-		if (sh.sh_type != SHT_NOBITS && sh.sh_type != SHT_NULL && !in_file(img, sh.sh_offset, sh.sh_size))
-			return diag_set(d, -EINVAL,
-					"%s: section header %zu (%s): 0x%llx bytes at 0x%llx pass the end of the file "
-					"(0x%zx); it is truncated or damaged",
-					img->path, i, elf_strptr(elf, strndx, sh.sh_name),
-					(unsigned long long)sh.sh_size, (unsigned long long)sh.sh_offset, img->elf_size);
+			return diag_set(d, -EINVAL, "%s: section header %zu: unreadable or without a name",
+					img->path, i);
+		if (sh.sh_type != SHT_NOBITS && sh.sh_type != SHT_NULL &&
+		    !in_file(img, sh.sh_offset, sh.sh_size))
+			return diag_set(
+			    d, -EINVAL,
+			    "%s: section header %zu (%s): 0x%llx bytes at 0x%llx pass the end of the file "
+			    "(0x%zx); it is truncated or damaged",
+			    img->path, i, elf_strptr(elf, strndx, sh.sh_name), (unsigned long long)sh.sh_size,
+			    (unsigned long long)sh.sh_offset, img->elf_size);
 		if ((sh.sh_flags & SHF_ALLOC) && !in_space(img, sh.sh_addr, sh.sh_size))
-			return diag_set(d, -EINVAL, "%s: section header %zu (%s): passes the end of the address space",
+			return diag_set(d, -EINVAL,
+					"%s: section header %zu (%s): passes the end of the address space",
 					img->path, i, elf_strptr(elf, strndx, sh.sh_name));
 		if ((sh.sh_type == SHT_SYMTAB || sh.sh_type == SHT_DYNSYM) &&
 		    (sh.sh_link >= *n || sh.sh_entsize != (img->width == 64 ? 24 : 16)))
-			return diag_set(d, -EINVAL, "%s: section header %zu (%s): not a proper symbol table", img->path,
-					i, elf_strptr(elf, strndx, sh.sh_name));
+			return diag_set(d, -EINVAL, "%s: section header %zu (%s): not a proper symbol table",
+					img->path, i, elf_strptr(elf, strndx, sh.sh_name));
 		if (sh.sh_type != SHT_NOBITS && sh.sh_type != SHT_NULL)
 			grow_extent(extent, sh.sh_offset, sh.sh_size);
 	}
@@ -145,9 +154,13 @@ static int sections_from_segments(struct image *img, Elf *elf, struct diag *d)
 		if (!gelf_getphdr(elf, i, &ph) || ph.p_type != PT_LOAD || !ph.p_memsz)
 			continue;
 		snprintf(name, sizeof(name), "LOAD%zu", i);
-		sec = (struct image_section){.va = ph.p_vaddr, .size = ph.p_filesz, .offset = ph.p_offset,
-					     .data = img->elf + ph.p_offset, .exec = ph.p_flags & PF_X,
-					     .write = ph.p_flags & PF_W, .alloc = true};
+		sec = (struct image_section){.va = ph.p_vaddr,
+					     .size = ph.p_filesz,
+					     .offset = ph.p_offset,
+					     .data = img->elf + ph.p_offset,
+					     .exec = ph.p_flags & PF_X,
+					     .write = ph.p_flags & PF_W,
+					     .alloc = true};
 		if (ph.p_filesz && image_add_section(img, &sec, name))
 			return diag_set(d, -ENOMEM, "%s: out of memory", img->path);
 		sec.va += ph.p_filesz;
@@ -213,14 +226,15 @@ static int bfd_sections(struct image *img, bfd *abfd)
 	for (asection *s = abfd->sections; s && !err; s = s->next) {
 		flagword f = bfd_section_flags(s);
 		struct image_section sec = {
-			.va = image_wrap(img, bfd_section_vma(s)),
-			.size = bfd_section_size(s),
-			.exec = f & SEC_CODE,
-			.write = !(f & SEC_READONLY),
-			.alloc = f & SEC_ALLOC,
+		    .va = image_wrap(img, bfd_section_vma(s)),
+		    .size = bfd_section_size(s),
+		    .exec = f & SEC_CODE,
+		    .write = !(f & SEC_READONLY),
+		    .alloc = f & SEC_ALLOC,
 		};
 
-		/* Checked already, but by libelf's reading of the headers; libbfd makes sections of its own too. */
+		/* Checked already, but by libelf's reading of the headers; libbfd makes sections of its own
+		 * too. */
 		if (!in_space(img, sec.va, sec.size))
 			continue;
 		if ((f & SEC_HAS_CONTENTS) && s->filepos >= 0 && in_file(img, s->filepos, sec.size)) {
@@ -233,7 +247,8 @@ static int bfd_sections(struct image *img, bfd *abfd)
 	return err;
 }
 
-/* Keep what names an address of the running kernel: no files, sections, debugging or compiler-local labels. */
+/* Keep what names an address of the running kernel: no files, sections, debugging or compiler-local labels.
+ */
 static bool symbol_wanted(const struct image *img, const asymbol *sym, uint64_t va)
 {
 	const char *name = bfd_asymbol_name(sym);
@@ -282,6 +297,38 @@ static int bfd_symbols(struct image *img, bfd *abfd, struct diag *d)
 	return err ? diag_set(d, err, "%s: out of memory for symbols", img->path) : 0;
 }
 
+/* What libbfd had to say becomes notes of the image, a line each. */
+static void note_lines(struct image *img, char *text)
+{
+	char *save, *line = strtok_r(text, "\n", &save);
+
+	for (; line; line = strtok_r(NULL, "\n", &save))
+		image_note(img, "section headers: %s", line);
+}
+
+/*
+ * bfd_check_format() of binutils 2.40 collects warnings past the error handler and prints them on `stderr`
+ * itself. glibc lets that variable be set, so they are caught on the way.
+ */
+static bool check_format_quietly(struct image *img, bfd *abfd)
+{
+	FILE *real = stderr, *caught;
+	char *text = NULL;
+	size_t size;
+	bool ok;
+
+	caught = open_memstream(&text, &size);
+	if (!caught)
+		return false;
+	stderr = caught;
+	ok = bfd_check_format(abfd, bfd_object);
+	stderr = real;
+	fclose(caught);
+	note_lines(img, text);
+	free(text);
+	return ok;
+}
+
 static int load_by_bfd(struct image *img, struct diag *d)
 {
 	static bool ready; /* libbfd's own state is as global as this */
@@ -294,11 +341,11 @@ static int load_by_bfd(struct image *img, struct diag *d)
 		bfd_set_assert_handler(bfd_quiet_assert);
 		ready = true;
 	}
-	abfd = bfd_openr_iovec(img->path, img->width == 64 ? "elf64-x86-64" : "elf32-i386", mem_open, img, mem_pread,
-			       NULL, mem_stat);
+	abfd = bfd_openr_iovec(img->path, img->width == 64 ? "elf64-x86-64" : "elf32-i386", mem_open, img,
+			       mem_pread, NULL, mem_stat);
 	if (!abfd)
 		return diag_set(d, -EINVAL, "%s: libbfd: %s", img->path, bfd_errmsg(bfd_get_error()));
-	if (!bfd_check_format(abfd, bfd_object))
+	if (!check_format_quietly(img, abfd))
 		err = diag_set(d, -EINVAL, "%s: section headers: %s; the file is damaged", img->path,
 			       bfd_errmsg(bfd_get_error()));
 	else if ((err = bfd_sections(img, abfd)))
@@ -309,7 +356,8 @@ static int load_by_bfd(struct image *img, struct diag *d)
 	return err;
 }
 
-/* Linux runs at its physical addresses until paging is on; the segment that holds .text tells the distance. */
+/* Linux runs at its physical addresses until paging is on; the segment that holds .text tells the distance.
+ */
 static void find_alias(struct image *img, Elf *elf)
 {
 	const struct image_section *text = NULL;
@@ -356,7 +404,8 @@ int image_elf_load(struct image *img, size_t *extent, struct diag *d)
 	if (!err && !img->n_sections)
 		err = sections_from_segments(img, elf, d);
 	if (!err && !img->n_sections)
-		err = diag_set(d, -EINVAL, "%s: ELF header: nothing to load: neither segments nor sections", img->path);
+		err = diag_set(d, -EINVAL, "%s: ELF header: nothing to load: neither segments nor sections",
+			       img->path);
 	if (!err)
 		find_alias(img, elf);
 	elf_end(elf);

@@ -33,7 +33,8 @@ static inline uint64_t image_wrap(const struct image *img, uint64_t va)
 	return img->width == 64 ? va : (uint32_t)va;
 }
 
-/* Damage that was survived, or a table that was skipped: one line for the report. Never fails (drops the note). */
+/* Damage that was survived, or a table that was skipped: one line for the report. Never fails (drops the
+ * note). */
 void image_note(struct image *img, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Append one section; name is copied. -ENOMEM. */

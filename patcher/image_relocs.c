@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Absolute relocations: which words of the image hold addresses. A CONFIG_RELOCATABLE kernel carries them behind
- * the ELF inside its bzImage, for its own boot stub. The stub reads backward from the end (handle_relocations() in
- * arch/x86/boot/compressed/misc.c of Linux; written by arch/x86/tools/relocs.c): 32-bit addresses down to a zero;
- * on x86-64 three such groups, namely words of 32 bits, words relative to the per-CPU base (until 6.14), and words
- * of 64 bits, each address sign-extended from 32 bits. A vmlinux linked with --emit-relocs has SHT_REL sections.
+ * Absolute relocations: which words of the image hold addresses. A CONFIG_RELOCATABLE kernel carries them
+ * behind the ELF inside its bzImage, for its own boot stub. The stub reads backward from the end
+ * (handle_relocations() in arch/x86/boot/compressed/misc.c of Linux; written by arch/x86/tools/relocs.c):
+ * 32-bit addresses down to a zero; on x86-64 three such groups, namely words of 32 bits, words relative to
+ * the per-CPU base (until 6.14), and words of 64 bits, each address sign-extended from 32 bits. A vmlinux
+ * linked with --emit-relocs has SHT_REL sections.
  */
 #include <elf.h>
 #include <errno.h>
@@ -57,9 +58,9 @@ static void sort_relocs(struct image *img)
 }
 
 /*
- * One group, backward from *at (exclusive) to its zero. Keeps the addresses unless `keep` is false. -EINVAL when
- * no zero comes or addresses lie outside the image: more than those of x86-64's per-CPU section, which the list
- * names by where the section is loaded rather than by where it is linked.
+ * One group, backward from *at (exclusive) to its zero. Keeps the addresses unless `keep` is false. -EINVAL
+ * when no zero comes or addresses lie outside the image: more than those of x86-64's per-CPU section, which
+ * the list names by where the section is loaded rather than by where it is linked.
  */
 static int read_group(struct image *img, size_t extent, size_t *at, size_t word, bool keep)
 {
@@ -102,8 +103,10 @@ static int read_list(struct image *img, size_t extent, struct diag *d)
 	if (err == -ENOMEM)
 		return diag_set(d, err, "%s: out of memory for relocations", img->path);
 	if (err) {
-		image_note(img, "relocations: the list behind the ELF is damaged at offset 0x%zx; going on without it",
-			   at);
+		image_note(
+		    img,
+		    "relocations: the list behind the ELF is damaged at offset 0x%zx; going on without it",
+		    at);
 		drop_relocs(img);
 	}
 	return 0;
@@ -129,9 +132,11 @@ static int read_section(struct image *img, Elf *elf, Elf_Scn *scn, const GElf_Sh
 		return 0;
 	n = sh->sh_size / sh->sh_entsize;
 	for (size_t i = 0; i < n && !err; i++) {
-		if (sh->sh_type == SHT_REL ? !gelf_getrel(data, i, (GElf_Rel *)&r) : !gelf_getrela(data, i, &r))
+		if (sh->sh_type == SHT_REL ? !gelf_getrel(data, i, (GElf_Rel *)&r)
+					   : !gelf_getrela(data, i, &r))
 			break;
-		if (absolute_type(img, GELF_R_TYPE(r.r_info)) && image_bytes(img, r.r_offset, &avail) && avail >= 4)
+		if (absolute_type(img, GELF_R_TYPE(r.r_info)) && image_bytes(img, r.r_offset, &avail) &&
+		    avail >= 4)
 			err = add_reloc(img, r.r_offset);
 	}
 	return err;

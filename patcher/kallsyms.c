@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * A stripped Linux kernel still knows its own functions: scripts/kallsyms.c of Linux writes them into .rodata for
- * backtraces. Nothing points at the tables from outside, so they are found by their content:
+ * A stripped Linux kernel still knows its own functions: scripts/kallsyms.c of Linux writes them into .rodata
+ * for backtraces. Nothing points at the tables from outside, so they are found by their content:
  *
- *   addresses, or 32-bit offsets followed by their base      (until 6.3 here; from 6.4 behind the token index)
- *   number of symbols
- *   names: for each symbol a length and that many tokens; the first character of the text is the nm letter
- *   markers: offset into names of every 256th symbol         (32 bits; a word before 4.20)
- *   sequence numbers by name                                 (6.2 and 6.3 here; from 6.4 behind the base)
- *   token table: 256 strings; token index: 256 16-bit offsets into it
+ *   addresses, or 32-bit offsets followed by their base      (until 6.3 here; from 6.4 behind the token
+ * index) number of symbols names: for each symbol a length and that many tokens; the first character of the
+ * text is the nm letter markers: offset into names of every 256th symbol         (32 bits; a word
+ * before 4.20) sequence numbers by name                                 (6.2 and 6.3 here; from 6.4 behind
+ * the base) token table: 256 strings; token index: 256 16-bit offsets into it
  *
- * each aligned to a word. The token index must agree with the token table byte for byte, the markers with the names,
- * and the names with the number: chance does not pass for a table, and damage is seen.
+ * each aligned to a word. The token index must agree with the token table byte for byte, the markers with the
+ * names, and the names with the number: chance does not pass for a table, and damage is seen.
  */
 #include "patcher/kallsyms.h"
 
@@ -20,12 +19,12 @@
 
 #include "patcher/image_internal.h"
 
-#define TOKENS 256
-#define MARK_EVERY 256
-#define SYMBOLS_MAX 4000000
-#define NAME_MAX_LEN 1024
+#define TOKENS	      256
+#define MARK_EVERY    256
+#define SYMBOLS_MAX   4000000
+#define NAME_MAX_LEN  1024
 #define SEARCH_BUDGET 50000000
-#define TAIL_MAX (MARK_EVERY * 256) /* bytes of names behind the last marker, generously */
+#define TAIL_MAX      (MARK_EVERY * 256) /* bytes of names behind the last marker, generously */
 
 struct tables {
 	const struct image *img;
@@ -77,27 +76,42 @@ static bool check_tokens(struct tables *k, size_t start)
 /* Single characters in use are their own tokens, so the digits stand in a row: "0\0" "1\0" ... "9\0". */
 static bool find_tokens(struct tables *k, size_t *from)
 {
-	static const uint8_t digits[] = "0\0" "1\0" "2\0" "3\0" "4\0" "5\0" "6\0" "7\0" "8\0" "9";
+	static const uint8_t digits[] = "0\0"
+					"1\0"
+					"2\0"
+					"3\0"
+					"4\0"
+					"5\0"
+					"6\0"
+					"7\0"
+					"8\0"
+					"9";
 	size_t at = *from;
 
 	while (at < k->size) {
 		const uint8_t *hit = memmem(k->p + at, k->size - at, digits, sizeof(digits));
-		size_t start;
-		int nuls = 0;
+		size_t low, high, nuls = 0;
 
 		if (!hit)
 			return false;
-		start = hit - k->p;
-		at = start + 1;
-		while (start > 0 && nuls <= '0') /* back over 48 strings to the byte behind the NUL before them */
-			nuls += !k->p[--start];
-		if (nuls > '0')
-			start++;
-		/* Alignment padding before the table is NULs, so the true start is at the last word boundary. */
-		for (int tries = 0; tries < 2 && nuls >= '0'; tries++, start = align_up(k, start + 1))
-			if (check_tokens(k, start)) {
+		at = hit - k->p + 1;
+		/*
+		 * 48 strings lie before "0", so the table starts at a word boundary behind the 49th NUL going
+		 * back and not behind the 48th: what precedes the table need not end in a NUL.
+		 */
+		low = high = hit - k->p;
+		while (low > 0 && nuls <= '0' && high - low < NAME_MAX_LEN) {
+			nuls += !k->p[--low];
+			if (nuls < '0' || (nuls == '0' && !k->p[low]))
+				high = low; /* only what follows may be data, of any length: the limit is for
+					       it */
+		}
+		if (nuls < '0')
+			continue;
+		for (size_t start = align_up(k, nuls > '0' ? low + 1 : low); start <= high; start += k->word)
+			if (--k->budget < 0 || check_tokens(k, start)) {
 				*from = at;
-				return true;
+				return k->budget >= 0;
 			}
 	}
 	return false;
@@ -127,7 +141,8 @@ static uint64_t marker(const struct tables *k, size_t i)
 	return k->marker_size == 8 ? le64(p) : le32(p);
 }
 
-/* Walk n names from `names`: every 256th must lie where its marker says, the last end just before the markers. */
+/* Walk n names from `names`: every 256th must lie where its marker says, the last end just before the
+ * markers. */
 static bool check_names(struct tables *k, size_t names, size_t n)
 {
 	size_t at = names, data, len;
@@ -176,7 +191,8 @@ static bool find_markers(struct tables *k)
 {
 	for (int wide = 0; wide < (k->word == 8 ? 2 : 1); wide++) {
 		k->marker_size = wide ? 8 : 4;
-		for (size_t at = k->tokens - k->word; at >= 2 * k->word && at < k->tokens && k->budget > 0; at -= k->word) {
+		for (size_t at = k->tokens - k->word; at >= 2 * k->word && at < k->tokens && k->budget > 0;
+		     at -= k->word) {
 			size_t count = 1, room = (k->tokens - at) / k->marker_size;
 			uint64_t prev = 0, v;
 
@@ -190,7 +206,8 @@ static bool find_markers(struct tables *k)
 				count++;
 			}
 			if (count == 1 && k->tokens - at > 4 * k->word)
-				continue; /* a zero, not a table: one marker is a kernel of under 256 symbols */
+				continue; /* a zero, not a table: one marker is a kernel of under 256 symbols
+					   */
 			if (find_names(k, count))
 				return true;
 		}
@@ -288,7 +305,8 @@ static bool expand(const struct tables *k, size_t data, size_t len, char *buf)
 	size_t used = 0;
 
 	for (size_t i = 0; i < len; i++) {
-		const char *token = (const char *)k->p + k->tokens + le16(k->p + k->index + 2 * k->p[data + i]);
+		const char *token =
+		    (const char *)k->p + k->tokens + le16(k->p + k->index + 2 * k->p[data + i]);
 		size_t n = strlen(token);
 
 		if (used + n >= NAME_MAX_LEN)
@@ -324,7 +342,11 @@ static int read_symbols(struct image *img, const struct tables *k, const struct 
 
 static int read_section(struct image *img, const struct image_section *sec)
 {
-	struct tables k = {.img = img, .sec = sec, .p = sec->data, .size = sec->size, .word = img->width / 8,
+	struct tables k = {.img = img,
+			   .sec = sec,
+			   .p = sec->data,
+			   .size = sec->size,
+			   .word = img->width / 8,
 			   .budget = SEARCH_BUDGET};
 	struct addresses a = {0};
 	size_t from = 0;

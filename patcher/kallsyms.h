@@ -6,8 +6,8 @@
 #include "patcher/image.h"
 
 /*
- * Append the kernel's own symbols to img->symbols (unsorted). 0, -ENOENT without tables, -EINVAL when they are
- * damaged (a note in img says where; no symbol is kept), -ENOMEM.
+ * Append the kernel's own symbols to img->symbols (unsorted). 0, -ENOENT without tables, -EINVAL when they
+ * are damaged (a note in img says where; no symbol is kept), -ENOMEM.
  */
 int kallsyms_read(struct image *img);
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Kernel payload decompression. A bzImage stores the unpacked size behind the payload (the kernel's build calls
- * it size_append), so each format decodes into one buffer of known size and anything but an exact fit is damage.
- * That size comes from the file: it is capped, absolutely and relative to the input, before it is allocated.
+ * Kernel payload decompression. A bzImage stores the unpacked size behind the payload (the kernel's build
+ * calls it size_append), so each format decodes into one buffer of known size and anything but an exact fit
+ * is damage. That size comes from the file: it is capped, absolutely and relative to the input, before it is
+ * allocated.
  */
 #include "patcher/payload.h"
 
@@ -17,7 +18,7 @@
 #include <zstd.h>
 
 /* Kernels shrink to a third or a sixth. Small ones may be mostly zeros: those are let through. */
-#define RATIO_MAX 100
+#define RATIO_MAX  100
 #define RATIO_FREE ((size_t)16 << 20)
 /* `xz -9` and the kernel's scripts use dictionaries of up to 64 MiB; the decoder allocates it ahead. */
 #define LZMA_MEMORY ((uint64_t)192 << 20)
@@ -42,7 +43,10 @@ static uint32_t get_be32(const uint8_t *p)
 
 static const char *unpack_gzip(struct span *s)
 {
-	z_stream z = {.next_in = (uint8_t *)s->in, .avail_in = s->in_size, .next_out = s->out, .avail_out = s->out_size};
+	z_stream z = {.next_in = (uint8_t *)s->in,
+		      .avail_in = s->in_size,
+		      .next_out = s->out,
+		      .avail_out = s->out_size};
 	int r;
 
 	if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK)
@@ -56,7 +60,9 @@ static const char *unpack_gzip(struct span *s)
 
 static const char *unpack_bzip2(struct span *s)
 {
-	bz_stream z = {.next_in = (char *)s->in, .avail_in = s->in_size, .next_out = (char *)s->out,
+	bz_stream z = {.next_in = (char *)s->in,
+		       .avail_in = s->in_size,
+		       .next_out = (char *)s->out,
 		       .avail_out = s->out_size};
 	int r;
 
@@ -77,7 +83,8 @@ static const char *unpack_bzip2(struct span *s)
 static const char *unpack_lzma(struct span *s)
 {
 	lzma_stream z = LZMA_STREAM_INIT;
-	lzma_ret r = s->in[0] == 0xfd ? lzma_stream_decoder(&z, LZMA_MEMORY, 0) : lzma_alone_decoder(&z, LZMA_MEMORY);
+	lzma_ret r =
+	    s->in[0] == 0xfd ? lzma_stream_decoder(&z, LZMA_MEMORY, 0) : lzma_alone_decoder(&z, LZMA_MEMORY);
 
 	if (r != LZMA_OK)
 		return "out of memory";
@@ -96,7 +103,8 @@ static const char *unpack_lzma(struct span *s)
 	return r == LZMA_STREAM_END ? NULL : "the LZMA stream is damaged";
 }
 
-/* lz4's legacy frame, as `lz4 -l` writes it: magic, then blocks of (compressed size, data), 8 MiB each unpacked. */
+/* lz4's legacy frame, as `lz4 -l` writes it: magic, then blocks of (compressed size, data), 8 MiB each
+ * unpacked. */
 static const char *unpack_lz4(struct span *s)
 {
 	uint32_t n;
@@ -123,7 +131,8 @@ static const char *unpack_lz4(struct span *s)
 	return NULL;
 }
 
-/* lzop's container (lib/decompress_unlzo.c of Linux names the fields): header, then blocks with two lengths. */
+/* lzop's container (lib/decompress_unlzo.c of Linux names the fields): header, then blocks with two lengths.
+ */
 static const char *lzop_header(struct span *s)
 {
 	const uint8_t *h = s->in;
@@ -143,7 +152,7 @@ static const char *lzop_header(struct span *s)
 		at += 4; /* filter */
 	at += 4 + 4 + 4; /* flags, mode, mtime low */
 	if (version >= 0x0940)
-		at += 4; /* mtime high */
+		at += 4;     /* mtime high */
 	at += 1 + h[at] + 4; /* file name, header checksum */
 	if (at > s->in_size)
 		return "the lzop header is cut off";
@@ -168,15 +177,17 @@ static const char *unpack_lzo(struct span *s)
 		if (s->in_size - s->in_done < 12)
 			return "an lzo block header is cut off";
 		src = get_be32(s->in + s->in_done + 4);
-		/* One checksum of the unpacked block, as the kernel's build asks for; it is the CRC's place too. */
+		/* One checksum of the unpacked block, as the kernel's build asks for; it is the CRC's place
+		 * too. */
 		skip = 12;
-		if (!src || src > dst || src > s->in_size - s->in_done - skip || dst > s->out_size - s->out_done)
+		if (!src || src > dst || src > s->in_size - s->in_done - skip ||
+		    dst > s->out_size - s->out_done)
 			return "an lzo block is longer than the payload";
 		got = dst;
 		if (src == dst)
 			memcpy(s->out + s->out_done, s->in + s->in_done + skip, dst);
-		else if (lzo1x_decompress_safe(s->in + s->in_done + skip, src, s->out + s->out_done, &got, NULL) !=
-			     LZO_E_OK ||
+		else if (lzo1x_decompress_safe(s->in + s->in_done + skip, src, s->out + s->out_done, &got,
+					       NULL) != LZO_E_OK ||
 			 got != dst)
 			return "an lzo block is damaged";
 		s->in_done += skip + src;
@@ -201,7 +212,7 @@ static const struct format {
 	size_t magic_len;
 	const char *(*unpack)(struct span *s);
 } formats[] = {
-	/* clang-format off */
+    /* clang-format off */
 	{"gzip",  "\x1f\x8b\x08", 3, unpack_gzip},
 	{"bzip2", "BZh", 3, unpack_bzip2},
 	{"xz",    "\xfd" "7zXZ\0", 6, unpack_lzma},
@@ -209,7 +220,7 @@ static const struct format {
 	{"lzo",   "\x89LZO\0\r\n\x1a\n", 9, unpack_lzo},
 	{"lz4",   "\x02\x21\x4c\x18", 4, unpack_lz4},
 	{"zstd",  "\x28\xb5\x2f\xfd", 4, unpack_zstd},
-	/* clang-format on */
+    /* clang-format on */
 };
 
 static const struct format *format_of(const uint8_t *in, size_t size)
@@ -235,12 +246,13 @@ int payload_unpack(const uint8_t *in, size_t size, size_t out_size, uint8_t **ou
 	const char *why;
 
 	if (!f)
-		return diag_set(d, -ENOTSUP, "%s: unknown compression; gzip, bzip2, lzma, xz, lzo, lz4 and zstd are known",
+		return diag_set(d, -ENOTSUP,
+				"%s: unknown compression; gzip, bzip2, lzma, xz, lzo, lz4 and zstd are known",
 				where);
 	if (!out_size || out_size > PAYLOAD_MAX || (out_size > RATIO_FREE && out_size / RATIO_MAX > size))
 		return diag_set(d, -EFBIG,
-				"%s: %s: claims to unpack %zu bytes to %zu: damaged, or not a kernel",
-				where, f->name, size, out_size);
+				"%s: %s: claims to unpack %zu bytes to %zu: damaged, or not a kernel", where,
+				f->name, size, out_size);
 	s.out = malloc(out_size);
 	if (!s.out)
 		return diag_set(d, -ENOMEM, "%s: %s: out of memory for %zu bytes", where, f->name, out_size);
@@ -249,9 +261,10 @@ int payload_unpack(const uint8_t *in, size_t size, size_t out_size, uint8_t **ou
 		why = "the stream ends early";
 	if (why) {
 		free(s.out);
-		return diag_set(d, -EINVAL,
-				"%s: %s: %s (at payload offset 0x%zx, after %zu of %zu bytes); fetch the image again",
-				where, f->name, why, s.in_done, s.out_done, out_size);
+		return diag_set(
+		    d, -EINVAL,
+		    "%s: %s: %s (at payload offset 0x%zx, after %zu of %zu bytes); fetch the image again",
+		    where, f->name, why, s.in_done, s.out_done, out_size);
 	}
 	*out = s.out;
 	return 0;

@@ -15,8 +15,9 @@
 const char *payload_format(const uint8_t *in, size_t size);
 
 /*
- * Decompress exactly out_size bytes (the caller knows it from the container) into *out (malloc'd). `where` begins
- * the message on failure. -EINVAL damaged, -EFBIG beyond PAYLOAD_MAX or an absurd ratio, -ENOTSUP unknown format.
+ * Decompress exactly out_size bytes (the caller knows it from the container) into *out (malloc'd). `where`
+ * begins the message on failure. -EINVAL damaged, -EFBIG beyond PAYLOAD_MAX or an absurd ratio, -ENOTSUP
+ * unknown format.
  */
 int payload_unpack(const uint8_t *in, size_t size, size_t out_size, uint8_t **out, const char *where,
 		   struct diag *d);

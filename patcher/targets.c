@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The addresses that control reaches by other ways than falling through or a direct branch: the set that no patch
- * window may contain in its middle. Too many targets cost a few windows, a missing one is a wrong patch, so each
- * source here is taken whenever it is plausible. The tables of the kernel are in targets_tables.c.
+ * The addresses that control reaches by other ways than falling through or a direct branch: the set that no
+ * patch window may contain in its middle. Too many targets cost a few windows, a missing one is a wrong
+ * patch, so each source here is taken whenever it is plausible. The tables of the kernel are in
+ * targets_tables.c.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -87,7 +88,8 @@ static void collect_symbols(struct collect *c)
 		add_target(c, c->img->symbols[i].va, TARGET_SYMBOL);
 }
 
-/* On x86-64 the list holds words of 32 and of 64 bits; kernel addresses are equal either way, sign-extended. */
+/* On x86-64 the list holds words of 32 and of 64 bits; kernel addresses are equal either way, sign-extended.
+ */
 static void collect_relocs(struct collect *c)
 {
 	const struct image_section *s = NULL;
@@ -106,8 +108,10 @@ static void collect_relocs(struct collect *c)
 }
 
 /*
- * Without a list: every aligned data word that points at code, and every 32-bit word at any byte of code that does
- * (`push $label; iret` is real kernel code). One word in 450 of random code points into 9 MiB of text by chance.
+ * Without a list: every aligned data word that points at code, and every 32-bit word at any byte of code that
+ * does
+ * (`push $label; iret` is real kernel code). One word in 450 of random code points into 9 MiB of text by
+ * chance.
  */
 static void collect_words(struct collect *c)
 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Where the kernel's tables are. Some are sections of the linked kernel; others lie inside .rodata or .init.data
- * between symbols such as __start___jump_table. Stock kernels without CONFIG_KALLSYMS_ALL (Debian's i386 ones) have
- * lost those symbols, so such tables are recognised by content: the longest run of entries that make sense.
+ * Where the kernel's tables are. Some are sections of the linked kernel; others lie inside .rodata or
+ * .init.data between symbols such as __start___jump_table. Stock kernels without CONFIG_KALLSYMS_ALL
+ * (Debian's i386 ones) have lost those symbols, so such tables are recognised by content: the longest run of
+ * entries that make sense.
  */
 #include "patcher/targets_internal.h"
 
@@ -30,7 +31,8 @@ bool table_by_symbols(const struct collect *c, struct table *t, const char *star
 		return false;
 	p = image_bytes(c->img, a->va, &avail);
 	if (!p || b->va - a->va > avail) {
-		image_note(c->img, "%s: the table up to %s does not lie in one section; skipped", start, stop);
+		image_note(c->img, "%s: the table up to %s does not lie in one section; skipped", start,
+			   stop);
 		return false;
 	}
 	*t = (struct table){.name = start, .va = a->va, .p = p, .size = b->va - a->va};
@@ -46,8 +48,8 @@ size_t table_score(const struct collect *c, const struct table *t, size_t stride
 	return good;
 }
 
-bool table_hunt(const struct collect *c, struct table *t, const char *name, const char *section, size_t stride,
-		size_t min, entry_test test)
+bool table_hunt(const struct collect *c, struct table *t, const char *name, const char *section,
+		size_t stride, size_t min, entry_test test)
 {
 	struct table named;
 	bool only = section && table_by_section(c, &named, section);
@@ -67,8 +69,8 @@ bool table_hunt(const struct collect *c, struct table *t, const char *name, cons
 				n++;
 			if (n >= min && n > best) {
 				best = n;
-				*t = (struct table){.name = name, .va = s->va + at, .p = s->data + at,
-						    .size = n * stride};
+				*t = (struct table){
+				    .name = name, .va = s->va + at, .p = s->data + at, .size = n * stride};
 			}
 			at += n ? n * stride : align;
 		}

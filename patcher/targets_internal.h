@@ -54,9 +54,10 @@ typedef bool (*entry_test)(const struct collect *c, const struct table *t, size_
 
 /* How many of the table's entries pass. */
 size_t table_score(const struct collect *c, const struct table *t, size_t stride, entry_test test);
-/* The longest run of at least `min` passing entries in data, in that section only if one is given and exists. */
-bool table_hunt(const struct collect *c, struct table *t, const char *name, const char *section, size_t stride,
-		size_t min, entry_test test);
+/* The longest run of at least `min` passing entries in data, in that section only if one is given and exists.
+ */
+bool table_hunt(const struct collect *c, struct table *t, const char *name, const char *section,
+		size_t stride, size_t min, entry_test test);
 
 /* targets_tables.c */
 void collect_tables(struct collect *c);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The tables by which Linux reaches and rewrites its own code. Most hold PC-relative words, which no relocation
- * list mentions. Layouts are those of Linux 6.1 (include/linux and arch/x86/include/asm name each structure); where
- * releases differ in the size of an entry, the size whose entries make sense is taken. An entry that does not make
- * sense is skipped, and the table gets one note.
+ * The tables by which Linux reaches and rewrites its own code. Most hold PC-relative words, which no
+ * relocation list mentions. Layouts are those of Linux 6.1 (include/linux and arch/x86/include/asm name each
+ * structure); where releases differ in the size of an entry, the size whose entries make sense is taken. An
+ * entry that does not make sense is skipped, and the table gets one note.
  */
 #include <stdio.h>
 
@@ -20,7 +20,8 @@ static void note_bad(struct collect *c, const struct table *t, size_t bad, size_
 }
 
 /* The first stride of `strides` (0-terminated) that most entries agree with; 0 and a note when none does. */
-static size_t pick_stride(struct collect *c, const struct table *t, const size_t *strides, const entry_test *tests)
+static size_t pick_stride(struct collect *c, const struct table *t, const size_t *strides,
+			  const entry_test *tests)
 {
 	size_t best = 0, best_good = 0;
 
@@ -74,10 +75,10 @@ static void collect_extable(struct collect *c)
 static size_t label_len(const struct collect *c, uint64_t va, uint64_t *target)
 {
 	static const uint8_t nop5[][5] = {
-		{0x0f, 0x1f, 0x44, 0, 0},    /* P6 NOP */
-		{0x3e, 0x8d, 0x74, 0x26, 0}, /* lea %ds:0(%esi,%eiz,1),%esi: i386 */
-		{0x66, 0x66, 0x66, 0x66, 0x90},
-		{0x3e, 0x8d, 0x6c, 0x25, 0},
+	    {0x0f, 0x1f, 0x44, 0, 0},	 /* P6 NOP */
+	    {0x3e, 0x8d, 0x74, 0x26, 0}, /* lea %ds:0(%esi,%eiz,1),%esi: i386 */
+	    {0x66, 0x66, 0x66, 0x66, 0x90},
+	    {0x3e, 0x8d, 0x6c, 0x25, 0},
 	};
 	size_t avail;
 	const uint8_t *p = code_at(c, va, &avail);
@@ -106,8 +107,8 @@ static size_t label_len(const struct collect *c, uint64_t va, uint64_t *target)
 static bool jump_entry(const struct collect *c, const struct table *t, size_t at)
 {
 	uint64_t site = prel(c, t, at), target = prel(c, t, at + 4), jump;
-	uint64_t key = image_wrap(c->img, t->va + at + 8 + (c->img->width == 64 ? le64(t->p + at + 8)
-										 : le32(t->p + at + 8)));
+	uint64_t key = image_wrap(
+	    c->img, t->va + at + 8 + (c->img->width == 64 ? le64(t->p + at + 8) : le32(t->p + at + 8)));
 
 	if (!is_code(c, site) || !is_code(c, target) || !label_len(c, site, &jump))
 		return false;
@@ -165,7 +166,8 @@ static void collect_static_call_sites(struct collect *c)
 	note_bad(c, &t, bad, n);
 }
 
-/* Trampolines end in `ud1 %esp, %ecx` so that the kernel itself can tell them: JMP rel32 or RET + padding before. */
+/* Trampolines end in `ud1 %esp, %ecx` so that the kernel itself can tell them: JMP rel32 or RET + padding
+ * before. */
 static void collect_trampolines(struct collect *c)
 {
 	static const uint8_t mark[] = {0x0f, 0xb9, 0xcc};
@@ -208,11 +210,13 @@ static void collect_initcalls(struct collect *c)
 	struct table t;
 	bool found = table_by_symbols(c, &t, "__initcall_start", "__initcall_end");
 
-	if (found || table_hunt(c, &t, "initcalls (by content)", ".init.data", 4, 2 * HUNT_MIN, function_entry))
+	if (found ||
+	    table_hunt(c, &t, "initcalls (by content)", ".init.data", 4, 2 * HUNT_MIN, function_entry))
 		add_functions(c, &t, 4, 0, TARGET_INITCALL);
 	if (table_by_symbols(c, &t, "__con_initcall_start", "__con_initcall_end"))
 		add_functions(c, &t, 4, 0, TARGET_INITCALL);
-	/* struct pci_fixup { u16 vendor, device; u32 class, class_shift; s32 hook }: run at boot like initcalls */
+	/* struct pci_fixup { u16 vendor, device; u32 class, class_shift; s32 hook }: run at boot like
+	 * initcalls */
 	if (table_by_section(c, &t, ".pci_fixup"))
 		add_functions(c, &t, 16, 12, TARGET_INITCALL);
 }
@@ -226,8 +230,8 @@ static bool ksymtab_entry(const struct collect *c, const struct table *t, size_t
 static void collect_ksymtab(struct collect *c)
 {
 	static const char *const names[][3] = {
-		{"__ksymtab", "__start___ksymtab", "__stop___ksymtab"},
-		{"__ksymtab_gpl", "__start___ksymtab_gpl", "__stop___ksymtab_gpl"},
+	    {"__ksymtab", "__start___ksymtab", "__stop___ksymtab"},
+	    {"__ksymtab_gpl", "__start___ksymtab_gpl", "__stop___ksymtab_gpl"},
 	};
 	static const size_t strides[] = {12, 8, 0};
 	static const entry_test tests[] = {ksymtab_entry, ksymtab_entry};
@@ -235,7 +239,8 @@ static void collect_ksymtab(struct collect *c)
 	size_t pick;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		if (!table_by_section(c, &t, names[i][0]) && !table_by_symbols(c, &t, names[i][1], names[i][2]))
+		if (!table_by_section(c, &t, names[i][0]) &&
+		    !table_by_symbols(c, &t, names[i][1], names[i][2]))
 			continue;
 		pick = pick_stride(c, &t, strides, tests);
 		if (pick)
@@ -291,10 +296,12 @@ static void collect_alternatives(struct collect *c)
 		add_rewritten(c, site, len, TARGET_ALTERNATIVE);
 		if (!r || !repl_len || repl_len > avail)
 			continue;
-		/* The replacement runs at the site; its leading CALL or JMP is re-aimed at the same target. */
+		/* The replacement runs at the site; its leading CALL or JMP is re-aimed at the same target.
+		 */
 		add_target(c, repl, TARGET_ALTERNATIVE);
 		if (repl_len >= 5 && (r[0] == 0xe8 || r[0] == 0xe9))
-			add_target(c, image_wrap(c->img, repl + 5 + (int64_t)les32(r + 1)), TARGET_ALTERNATIVE);
+			add_target(c, image_wrap(c->img, repl + 5 + (int64_t)les32(r + 1)),
+				   TARGET_ALTERNATIVE);
 	}
 	note_bad(c, &t, bad, n);
 }
@@ -353,13 +360,13 @@ static void collect_sites(struct collect *c)
 		enum target_source source;
 		size_t (*len)(const uint8_t *p, size_t avail);
 	} lists[] = {
-		/* clang-format off */
+	    /* clang-format off */
 		{".smp_locks", "__smp_locks", "__smp_locks_end", TARGET_SMP_LOCK, one_byte},
 		{".retpoline_sites", "__retpoline_sites", "__retpoline_sites_end", TARGET_ALTERNATIVE, branch_len},
 		{".return_sites", "__return_sites", "__return_sites_end", TARGET_ALTERNATIVE, branch_len},
 		{".call_sites", "__call_sites", "__call_sites_end", TARGET_ALTERNATIVE, branch_len},
 		{".ibt_endbr_seal", "__ibt_endbr_seal", "__ibt_endbr_seal_end", TARGET_ALTERNATIVE, endbr_len},
-		/* clang-format on */
+	    /* clang-format on */
 	};
 	struct table t;
 
@@ -387,7 +394,8 @@ static void collect_sites(struct collect *c)
 	}
 }
 
-/* --- BUG and WARN: struct bug_entry { s32 bug_addr[, file; u16 line], flags }; absolute pointers before 5.17 --- */
+/* --- BUG and WARN: struct bug_entry { s32 bug_addr[, file; u16 line], flags }; absolute pointers before 5.17
+ * --- */
 
 static bool is_ud(const struct collect *c, uint64_t va)
 {
@@ -410,7 +418,8 @@ static bool bug_entry_absolute(const struct collect *c, const struct table *t, s
 static void collect_bugs(struct collect *c)
 {
 	static const size_t strides[] = {12, 8, 6, 12, 8, 0};
-	static const entry_test tests[] = {bug_entry, bug_entry, bug_entry, bug_entry_absolute, bug_entry_absolute};
+	static const entry_test tests[] = {bug_entry, bug_entry, bug_entry, bug_entry_absolute,
+					   bug_entry_absolute};
 	struct table t;
 	size_t pick, bad = 0, n = 0;
 
@@ -459,8 +468,7 @@ static void collect_ftrace(struct collect *c)
 
 	if (!table_by_section(c, &t, "__mcount_loc") &&
 	    !table_by_symbols(c, &t, "__start_mcount_loc", "__stop_mcount_loc") &&
-	    !table_hunt(c, &t, "__mcount_loc (by content)", ".init.data", word, 2 * HUNT_MIN,
-			ftrace_entry))
+	    !table_hunt(c, &t, "__mcount_loc (by content)", ".init.data", word, 2 * HUNT_MIN, ftrace_entry))
 		return;
 	for (size_t at = 0; t.size - at >= word; at += word, n++) {
 		uint64_t va = word_address(c, t.p + at);
