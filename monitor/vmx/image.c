@@ -13,6 +13,8 @@
 #include "monitor/vmx/multiboot.h"
 #include "monitor/vmx/restore.h"
 
+#define UNDO_SECTION ".paravane.undo" /* as patcher/patch.h has it: restore.c says what is in it */
+
 static bool is_bzimage(const struct guest_image *g)
 {
 	return g->size > 0x206 && !memcmp(g->file + 0x202, "HdrS", 4); /* Documentation/x86/boot.rst */
@@ -146,6 +148,7 @@ static int read_manifest(struct guest_image *g, Elf *elf, struct diag *d)
 		return 0;
 	if (manifest_load(&g->manifest, bytes, size, &why))
 		return diag_set(d, -EKEYREJECTED, "%s: damaged manifest: %s; patch the kernel again", g->path, why.text);
+	g->undo = find_section(g, elf, UNDO_SECTION, &g->undo_size);
 	g->patched = true;
 	return 0;
 }
@@ -211,30 +214,51 @@ void guest_image_close(struct guest_image *g)
 	*g = (struct guest_image){0};
 }
 
-const uint8_t *guest_image_at(const struct guest_image *g, uint32_t va, uint32_t size)
+int64_t guest_image_offset(const struct guest_image *g, uint32_t va, uint32_t size)
 {
 	for (unsigned i = 0; i < g->n_segments; i++) {
 		const struct guest_segment *s = &g->segments[i];
 
 		if (va - s->va < s->file_size && size <= s->file_size - (va - s->va))
-			return g->file + s->file_offset + (va - s->va);
+			return (int64_t)s->file_offset + (va - s->va);
 	}
-	return NULL;
+	return -1;
 }
 
-bool guest_image_original(const struct guest_image *g, uint32_t window, uint32_t va, uint8_t *buf, uint32_t size)
+const uint8_t *guest_image_at(const struct guest_image *g, uint32_t va, uint32_t size)
 {
+	int64_t at = guest_image_offset(g, va, size);
+
+	return at < 0 ? NULL : g->file + at;
+}
+
+/* The window that holds va, or NULL; windows are sorted. Not every site in one says so: verbatim ones do not. */
+static const struct manifest_window *window_at(const struct manifest *m, uint32_t va)
+{
+	uint32_t low = 0, high = m->h.n_windows;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (m->windows[mid].va <= va)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low && va - m->windows[low - 1].va < m->windows[low - 1].len ? &m->windows[low - 1] : NULL;
+}
+
+bool guest_image_original(const struct guest_image *g, uint32_t va, uint8_t *buf, uint32_t size)
+{
+	const struct manifest_window *w = window_at(&g->manifest, va);
 	const uint8_t *from;
 
-	if (window == MANIFEST_NONE) {
+	if (!w)
 		from = guest_image_at(g, va, size);
-	} else {
-		const struct manifest_window *w = &g->manifest.windows[window];
-
-		if (va - w->va >= w->len || size > w->len - (va - w->va))
-			return false;
+	else if (size <= w->len - (va - w->va))
 		from = g->manifest.originals + w->original + (va - w->va);
-	}
+	else
+		return false;
 	if (from)
 		memcpy(buf, from, size);
 	return from;

@@ -27,7 +27,9 @@ struct guest_image {
 	struct guest_segment segments[IMAGE_SEGMENTS_MAX]; /* PT_LOAD except the stubs */
 	unsigned n_segments;
 	struct guest_segment stubs; /* mem_size 0 without */
-	uint32_t entry;		    /* physical */
+	const uint8_t *undo;	    /* section .paravane.undo, inside `file`; NULL without */
+	size_t undo_size;
+	uint32_t entry;	     /* physical */
 	uint32_t start, end;	    /* physical range of all segments */
 	uint32_t alias_delta;	    /* link minus physical address where the entry lies */
 };
@@ -39,10 +41,12 @@ struct guest_image {
 int guest_image_open(struct guest_image *g, const char *path, struct diag *d);
 void guest_image_close(struct guest_image *g);
 
+/* Offset in the file of the bytes at link address va, or -1 unless all of [va, va + size) is file-backed. */
+int64_t guest_image_offset(const struct guest_image *g, uint32_t va, uint32_t size);
 /* Pointer to the file's bytes at link address va, or NULL unless all of [va, va + size) is file-backed. */
 const uint8_t *guest_image_at(const struct guest_image *g, uint32_t va, uint32_t size);
 
-/* Original bytes at va as before patching (size <= 15 within one window or none); false if not in the image. */
-bool guest_image_original(const struct guest_image *g, uint32_t window, uint32_t va, uint8_t *buf, uint32_t size);
+/* Original bytes of an instruction at va, as before patching; false if not in the image or cut by a window. */
+bool guest_image_original(const struct guest_image *g, uint32_t va, uint8_t *buf, uint32_t size);
 
 #endif

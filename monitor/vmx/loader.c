@@ -156,7 +156,7 @@ static int decode_site(const struct guest_image *g, uint32_t i, struct insn *ins
 	const struct manifest_site *s = &g->manifest.sites[i];
 	uint8_t bytes[INSN_MAX];
 
-	if (s->len > INSN_MAX || !guest_image_original(g, s->window, s->va, bytes, s->len))
+	if (s->len > INSN_MAX || !guest_image_original(g, s->va, bytes, s->len))
 		return diag_set(d, -EKEYREJECTED, "%s: manifest: site 0x%x lies outside the image", g->path, s->va);
 	if (insn_decode(insn, bytes, s->len, s->va, 32) != s->len || insn->op != s->op)
 		return diag_set(d, -EKEYREJECTED, "%s: manifest: site 0x%x is not %s in this image", g->path, s->va,
