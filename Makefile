@@ -43,6 +43,7 @@ $(B)/paravane: $(OBJ)
 $(GUEST_STATE:%.c=$(B)/%.o): CFLAGS += -mgeneral-regs-only -fno-stack-protector -fno-sanitize=all \
 	$(if $(filter clang,$(MODE)),-fno-builtin,-fno-tree-loop-distribute-patterns)
 $(B)/patcher/verify%.o: CPPFLAGS += $(LLVM_CFLAGS)
+$(B)/tests/unit/test_decode $(B)/tests/unit/test_policy: CPPFLAGS += $(LLVM_CFLAGS)
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -82,9 +82,9 @@ static uint8_t segment_override(const ZydisDecodedInstruction *zi, int width)
 /* 16-bit addressing: SDM 2A table 2-1. */
 static void mem_operand16(struct insn *insn)
 {
-	static const uint8_t base[8] = { REG_BX, REG_BX, REG_BP, REG_BP, REG_SI, REG_DI, REG_BP, REG_BX };
-	static const uint8_t index[8] = { REG_SI, REG_DI,   REG_SI,   REG_DI,
-					  REG_NONE, REG_NONE, REG_NONE, REG_NONE };
+	static const uint8_t base[8] = {REG_BX, REG_BX, REG_BP, REG_BP, REG_SI, REG_DI, REG_BP, REG_BX};
+	static const uint8_t index[8] = {REG_SI,   REG_DI,   REG_SI,   REG_DI,
+					 REG_NONE, REG_NONE, REG_NONE, REG_NONE};
 	unsigned rm = insn->rm & 7;
 
 	insn->base = insn->mod == 0 && rm == 6 ? REG_NONE : base[rm];
@@ -93,7 +93,8 @@ static void mem_operand16(struct insn *insn)
 }
 
 /* 32- and 64-bit addressing: SDM 2A tables 2-2 and 2-3, and 2.2.1.6 for RIP-relative. */
-static void mem_operand32(struct insn *insn, const ZydisDecodedInstruction *zi, const ZydisDecoderContext *ctx)
+static void mem_operand32(struct insn *insn, const ZydisDecodedInstruction *zi,
+			  const ZydisDecoderContext *ctx)
 {
 	unsigned x = ctx->vector_unified.X ? 8 : 0, b = ctx->vector_unified.B ? 8 : 0;
 	unsigned base = zi->raw.modrm.rm;
@@ -113,7 +114,8 @@ static void mem_operand32(struct insn *insn, const ZydisDecodedInstruction *zi, 
 		insn->base = REG_IP;
 }
 
-/* MOV to and from control and debug registers: the mod field is ignored, the operand is a register (SDM 2B MOV). */
+/* MOV to and from control and debug registers: the mod field is ignored, the operand is a register (SDM 2B
+ * MOV). */
 static bool ignores_mod(const struct insn *insn)
 {
 	return insn->map == 1 && insn->opcode >= 0x20 && insn->opcode <= 0x23;
@@ -176,14 +178,15 @@ static void fill_segment(struct insn *insn, const ZydisDecodedInstruction *zi)
 	insn->seg = insn->has_mem && (insn->base == REG_BP || insn->base == REG_SP) ? SEG_SS : SEG_DS;
 }
 
-static void fill_disp_imm(struct insn *insn, const ZydisDecodedInstruction *zi, const ZydisDecoderContext *ctx)
+static void fill_disp_imm(struct insn *insn, const ZydisDecodedInstruction *zi,
+			  const ZydisDecoderContext *ctx)
 {
 	if (zi->raw.disp.size) {
 		insn->disp = zi->raw.disp.value;
 		insn->disp_off = zi->raw.disp.offset;
 		insn->disp_len = zi->raw.disp.size / 8;
 		if (insn->disp_len == 1 && ctx->cd8_scale)
-			insn->disp *= 1 << ctx->cd8_scale;
+			insn->disp *= ctx->cd8_scale; /* EVEX disp8*N, SDM 2A 2.7.5 */
 	}
 	if (zi->raw.imm[0].size) {
 		insn->imm = zi->raw.imm[0].value.s;
@@ -381,7 +384,7 @@ void insn_format(char *buf, size_t cap, const uint8_t *bytes, size_t size, uint6
 	decoder_for(&decoder, width);
 	if (!size || !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, size, &zi, operands)) ||
 	    !ZYAN_SUCCESS(ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL)) ||
-	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&formatter, &zi, operands, zi.operand_count_visible, buf, cap,
-							  va, NULL)))
+	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&formatter, &zi, operands, zi.operand_count_visible,
+							  buf, cap, va, NULL)))
 		snprintf(buf, cap, "(bad)");
 }

@@ -3,8 +3,8 @@
  * The manifest on disk and back.
  *
  * It is struct manifest_header, then the tables windows, sites, points, verified, starts, originals, strings,
- * without gaps: every struct is a multiple of four bytes, so each table stands naturally aligned, and the file
- * size follows from the counts in the header. Little-endian, as is every host that can run this.
+ * without gaps: every struct is a multiple of four bytes, so each table stands naturally aligned, and the
+ * file size follows from the counts in the header. Little-endian, as is every host that can run this.
  *
  * The monitor executes by what stands here, so loading trusts nothing: a manifest that passes has its tables
  * sorted and disjoint, every reference inside its table, every stub address inside the stubs, and no verified
@@ -21,24 +21,29 @@
 #include "hypercalls/abi.h"
 #include "hypercalls/policy.h"
 
-#define PAGE 4096u
-#define JMP_REL32_LEN 5 /* e9 and a rel32 */
-#define JMP_REL8_LEN 2	/* eb and a rel8 */
+#define PAGE		4096u
+#define JMP_REL32_LEN	5 /* e9 and a rel32 */
+#define JMP_REL8_LEN	2 /* eb and a rel8 */
 #define STARTS_PER_PAGE (PAGE / 8)
-#define SITE_MAX 15
+#define SITE_MAX	15
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the manifest is little-endian");
 _Static_assert(sizeof(struct manifest_header) % 4 == 0, "tables behind the header are aligned");
 _Static_assert(sizeof(struct manifest_window) == 28 && sizeof(struct manifest_site) == 24 &&
-		       sizeof(struct manifest_point) == 12 && sizeof(struct manifest_range) == 8,
+		   sizeof(struct manifest_point) == 12 && sizeof(struct manifest_range) == 8,
 	       "no padding on disk");
 
 const char *tactic_name(unsigned tactic)
 {
 	static const char *const names[TACTIC_COUNT] = {
-		[TACTIC_IN_PLACE] = "in-place", [TACTIC_WINDOW] = "window",	    [TACTIC_WINDOW_TAIL] = "window+tail",
-		[TACTIC_HOP] = "hop",		[TACTIC_BREAKPOINT] = "breakpoint", [TACTIC_TRAP] = "trap",
-		[TACTIC_NONE] = "none",		[TACTIC_VERBATIM] = "verbatim",
+	    [TACTIC_IN_PLACE] = "in-place",
+	    [TACTIC_WINDOW] = "window",
+	    [TACTIC_WINDOW_TAIL] = "window+tail",
+	    [TACTIC_HOP] = "hop",
+	    [TACTIC_BREAKPOINT] = "breakpoint",
+	    [TACTIC_TRAP] = "trap",
+	    [TACTIC_NONE] = "none",
+	    [TACTIC_VERBATIM] = "verbatim",
 	};
 
 	assert(tactic < TACTIC_COUNT);
@@ -66,13 +71,13 @@ struct table {
 	size_t element;
 };
 
-#define TABLE(field) \
-	{ \
-		#field, offsetof(struct manifest, field), offsetof(struct manifest, h.n_##field), \
-			sizeof(*((struct manifest *)0)->field) \
+#define TABLE(field)                                                                                         \
+	{                                                                                                    \
+#field, offsetof(struct manifest, field), offsetof(struct manifest, h.n_##field),            \
+		    sizeof(*((struct manifest *)0)->field)                                                   \
 	}
-static const struct table tables[] = { TABLE(windows), TABLE(sites),	 TABLE(points), TABLE(verified),
-				       TABLE(starts),  TABLE(originals), TABLE(strings) };
+static const struct table tables[] = {TABLE(windows), TABLE(sites),	TABLE(points), TABLE(verified),
+				      TABLE(starts),  TABLE(originals), TABLE(strings)};
 #define N_TABLES (sizeof(tables) / sizeof(*tables))
 
 static void **table_pointer(const struct manifest *m, const struct table *t)
@@ -94,14 +99,19 @@ static int check_header(const struct manifest_header *h, struct diag *d)
 
 	if (h->hole_base % PAGE || h->hole_size % PAGE || !h->hole_base || hole_end > 1ull << 32 ||
 	    h->hole_size < ABI_STUBS + ABI_HOLE_GUARD)
-		return diag_set(d, -EINVAL, "manifest: the hole 0x%x+0x%x is not a page-aligned range below 4 GiB with room "
-					    "for stubs and guard; patch the image again",
-				h->hole_base, h->hole_size);
+		return diag_set(
+		    d, -EINVAL,
+		    "manifest: the hole 0x%x+0x%x is not a page-aligned range below 4 GiB with room "
+		    "for stubs and guard; patch the image again",
+		    h->hole_base, h->hole_size);
 	if (h->stubs_size > h->hole_size - ABI_STUBS - ABI_HOLE_GUARD)
-		return diag_set(d, -EINVAL, "manifest: %u bytes of stubs do not fit into the hole; patch with a larger one",
-				h->stubs_size);
+		return diag_set(
+		    d, -EINVAL,
+		    "manifest: %u bytes of stubs do not fit into the hole; patch with a larger one",
+		    h->stubs_size);
 	if (h->alias_delta % PAGE)
-		return diag_set(d, -EINVAL, "manifest: the alias delta 0x%x is not page-aligned", h->alias_delta);
+		return diag_set(d, -EINVAL, "manifest: the alias delta 0x%x is not page-aligned",
+				h->alias_delta);
 	if (h->setup_offset > h->n_originals || h->setup_size > h->n_originals - h->setup_offset)
 		return diag_set(d, -EINVAL, "manifest: the setup header reaches beyond the saved originals");
 	return 0;
@@ -189,9 +199,9 @@ static const char *check_window(const struct manifest *m, const struct manifest_
 	if (w->original > m->h.n_originals || saved > m->h.n_originals - w->original)
 		return "its original bytes reach behind the table";
 	if (breakpoint)
-		return w->stub == MANIFEST_NONE && !w->stub_len && w->hop == MANIFEST_NONE ?
-			       NULL :
-			       "a breakpoint has neither stub nor hop";
+		return w->stub == MANIFEST_NONE && !w->stub_len && w->hop == MANIFEST_NONE
+			   ? NULL
+			   : "a breakpoint has neither stub nor hop";
 	if (!w->stub_len || !in_stubs(&m->h, w->stub, w->stub_len))
 		return "its stub is not inside the stubs";
 	if (!hop && w->hop != MANIFEST_NONE)
@@ -260,14 +270,16 @@ static int check_verified(const struct manifest *m, struct diag *d)
 		if (r->start % PAGE || r->end % PAGE || r->start >= r->end)
 			return bad(d, "verified", i, r->start, "not a range of whole pages");
 		if (r->start < end)
-			return bad(d, "verified", i, r->start, "overlaps the one before it, or they are not sorted");
+			return bad(d, "verified", i, r->start,
+				   "overlaps the one before it, or they are not sorted");
 		if (in_hole(&m->h, r->start, r->end - r->start))
 			return bad(d, "verified", i, r->start, "reaches into the hole");
 		pages += (r->end - r->start) / PAGE;
 		end = r->end;
 	}
 	if (m->h.n_starts != pages * STARTS_PER_PAGE)
-		return diag_set(d, -EINVAL, "manifest: %u bytes of instruction starts for %llu verified pages",
+		return diag_set(d, -EINVAL,
+				"manifest: %u bytes of instruction starts for %llu verified pages",
 				m->h.n_starts, (unsigned long long)pages);
 	return 0;
 }
@@ -284,7 +296,9 @@ static const char *check_site_window(const struct manifest *m, const struct mani
 	if (s->window == MANIFEST_NONE) {
 		if (tactic_is_patched(s->tactic))
 			return "its tactic needs a window and it has none";
-		return s->pad == MANIFEST_NONE && s->resume == MANIFEST_NONE ? NULL : "a landing pad without a window";
+		return s->pad == MANIFEST_NONE && s->resume == MANIFEST_NONE
+			   ? NULL
+			   : "a landing pad without a window";
 	}
 	if (s->window >= m->h.n_windows)
 		return "its window does not exist";
@@ -406,15 +420,20 @@ int manifest_save(const struct manifest *m, uint8_t **buf, size_t *size, struct 
 static int check_identity(const struct manifest_header *h, struct diag *d)
 {
 	if (memcmp(h->magic, MANIFEST_MAGIC, sizeof(h->magic)))
-		return diag_set(d, -EINVAL, "manifest: no \"" MANIFEST_MAGIC "\" at its start: not a manifest, or damaged");
+		return diag_set(d, -EINVAL,
+				"manifest: no \"" MANIFEST_MAGIC
+				"\" at its start: not a manifest, or damaged");
 	if (h->version != ABI_VERSION)
-		return diag_set(d, -EINVAL, "manifest: version %u, this program knows %u; patch the image again",
+		return diag_set(d, -EINVAL,
+				"manifest: version %u, this program knows %u; patch the image again",
 				h->version, ABI_VERSION);
 	if (h->header_size != sizeof(*h))
-		return diag_set(d, -EINVAL, "manifest: header of %u bytes instead of %zu", h->header_size, sizeof(*h));
+		return diag_set(d, -EINVAL, "manifest: header of %u bytes instead of %zu", h->header_size,
+				sizeof(*h));
 	if (h->op_name_hash != manifest_op_name_hash())
 		return diag_set(d, -EINVAL,
-				"manifest: written with another policy table (hash 0x%08x, here 0x%08x); patch the image again",
+				"manifest: written with another policy table (hash 0x%08x, here 0x%08x); "
+				"patch the image again",
 				h->op_name_hash, manifest_op_name_hash());
 	return 0;
 }
@@ -428,11 +447,14 @@ static int load_tables(struct manifest *m, const uint8_t *buf, size_t size, stru
 		void *copy;
 
 		if (bytes > size - at)
-			return diag_set(d, -EINVAL, "manifest: %s need %zu bytes at offset %zu of %zu: truncated or damaged",
-					tables[i].name, bytes, at, size);
+			return diag_set(
+			    d, -EINVAL,
+			    "manifest: %s need %zu bytes at offset %zu of %zu: truncated or damaged",
+			    tables[i].name, bytes, at, size);
 		copy = malloc(bytes ? bytes : 1);
 		if (!copy)
-			return diag_set(d, -ENOMEM, "manifest: out of memory for %zu bytes of %s", bytes, tables[i].name);
+			return diag_set(d, -ENOMEM, "manifest: out of memory for %zu bytes of %s", bytes,
+					tables[i].name);
 		memcpy(copy, buf + at, bytes);
 		*table_pointer(m, &tables[i]) = copy;
 		at += bytes;
@@ -448,7 +470,8 @@ int manifest_load(struct manifest *m, const uint8_t *buf, size_t size, struct di
 
 	memset(m, 0, sizeof(*m));
 	if (size < sizeof(m->h))
-		return diag_set(d, -EINVAL, "manifest: %zu bytes, less than its header of %zu", size, sizeof(m->h));
+		return diag_set(d, -EINVAL, "manifest: %zu bytes, less than its header of %zu", size,
+				sizeof(m->h));
 	memcpy(&m->h, buf, sizeof(m->h));
 	err = check_identity(&m->h, d);
 	err = err ? err : load_tables(m, buf, size, d);

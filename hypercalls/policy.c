@@ -7,7 +7,7 @@
 #include <assert.h>
 
 static const struct policy rows[OP_COUNT] = {
-	[OP_NONE] = { .id = "OP_NONE", .mnemonic = "", .form = "", .reason = "", .manual = "", .meaning = "" },
+    [OP_NONE] = {.id = "OP_NONE", .mnemonic = "", .form = "", .reason = "", .manual = "", .meaning = ""},
 /* clang-format off */
 #define SENSITIVE(id_, key_, match_, mnemonic_, form_, widths_, class_, hypercall_, lowering_, reason_, manual_, \
 		  meaning_, ...) \
@@ -17,7 +17,7 @@ static const struct policy rows[OP_COUNT] = {
 		  .sample = { __VA_ARGS__ } },
 #include "hypercalls/sensitive.def"
 #undef SENSITIVE
-	/* clang-format on */
+    /* clang-format on */
 };
 
 const struct policy *policy_get(unsigned op)
@@ -29,11 +29,11 @@ const struct policy *policy_get(unsigned op)
 const char *policy_class_name(unsigned cls)
 {
 	static const char *const names[] = {
-		[CLASS_NONE] = "none",
-		[CLASS_PRIVILEGED] = "privileged",
-		[CLASS_NEVER_TRAPS] = "never-traps",
-		[CLASS_HOST_CONFIG] = "host-config",
-		[CLASS_BY_OPERAND] = "by-operand",
+	    [CLASS_NONE] = "none",
+	    [CLASS_PRIVILEGED] = "privileged",
+	    [CLASS_NEVER_TRAPS] = "never-traps",
+	    [CLASS_HOST_CONFIG] = "host-config",
+	    [CLASS_BY_OPERAND] = "by-operand",
 	};
 
 	assert(cls < sizeof(names) / sizeof(*names));
@@ -55,9 +55,9 @@ const char *hypercall_name(unsigned hypercall)
 const char *lowering_name(unsigned lowering)
 {
 	static const char *const names[] = {
-		[LOWER_VERBATIM] = "verbatim", [LOWER_EXIT] = "exit",	[LOWER_CLI] = "cli",
-		[LOWER_STI] = "sti",	       [LOWER_PUSHF] = "pushf", [LOWER_POPF] = "popf",
-		[LOWER_SEG_READ] = "seg-read", [LOWER_CR_READ] = "cr-read",
+	    [LOWER_VERBATIM] = "verbatim", [LOWER_EXIT] = "exit",	[LOWER_CLI] = "cli",
+	    [LOWER_STI] = "sti",	   [LOWER_PUSHF] = "pushf",	[LOWER_POPF] = "popf",
+	    [LOWER_SEG_READ] = "seg-read", [LOWER_CR_READ] = "cr-read",
 	};
 
 	assert(lowering < sizeof(names) / sizeof(*names));

@@ -48,7 +48,8 @@ struct key {
 };
 
 static const struct key keys[OP_COUNT] = {
-#define SENSITIVE(id, key, match, mnemonic, form, widths, ...) [id] = { ZYDIS_MNEMONIC_##key, FORM_##match, widths },
+#define SENSITIVE(id, key, match, mnemonic, form, widths, ...)                                               \
+	[id] = {ZYDIS_MNEMONIC_##key, FORM_##match, widths},
 #include "hypercalls/sensitive.def"
 #undef SENSITIVE
 };
