@@ -33,7 +33,7 @@ TEST_SH := $(wildcard tests/*/test_*.sh)
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_RUNS ?= 20000
 
-.PHONY: all setup check check-ready unit demo guests boots boot-time headers layers tidy format format-check fuzz fuzz-run \
+.PHONY: all rebase setup check check-ready unit demo guests boots boot-time headers layers tidy format format-check fuzz fuzz-run \
 	install docs clean distclean
 all: $(B)/paravane
 
@@ -44,6 +44,7 @@ $(GUEST_STATE:%.c=$(B)/%.o): CFLAGS += -mgeneral-regs-only -fno-stack-protector 
 	$(if $(filter clang,$(MODE)),-fno-builtin,-fno-tree-loop-distribute-patterns)
 $(B)/patcher/verify%.o: CPPFLAGS += $(LLVM_CFLAGS)
 $(B)/tests/unit/test_decode $(B)/tests/unit/test_policy: CPPFLAGS += $(LLVM_CFLAGS)
+$(B)/patcher/recipe_data.o: $(wildcard guest-patches/*.recipe)
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -69,6 +70,10 @@ check-ready: all $(TEST_BIN) $(B)/docs/gen/tables guests
 	@B=$(B) tests/run $(sort $(TEST_SH)) $(sort $(TEST_BIN))
 unit: $(UNIT)
 	@B=$(B) tests/run $(UNIT)
+
+# Write the expected results of the golden tests anew; review the diff.
+rebase: $(B)/tests/golden/test_golden
+	REBASE=1 $<
 
 # The guests are fetched once; `make clean` leaves them.
 guests:
