@@ -12,7 +12,8 @@ struct machine_config {
 	int64_t rtc_epoch;	   /* seconds since 1970 that the clock chip shows at guest time 0 */
 	struct ring *console_in;   /* consumed by the UART; NULL: a line on which nothing ever arrives */
 	struct ring *console_out;  /* filled by the UART; NULL: output is dropped */
-	void (*notify)(void *ctx); /* console_out needs its consumer (RING_WAKE); NULL for none */
+	void (*notify)(void *ctx); /* console_out wants its consumer (RING_WAKE), or console_in, once full,
+				      has room again; NULL for none */
 	void *ctx;
 };
 

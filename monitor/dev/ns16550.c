@@ -119,18 +119,28 @@ static void transmit(struct ns16550 *u)
 		u->thre_pending = true;
 }
 
-static void listen(struct ns16550 *u)
+/* The VMX may hold input back that did not fit; half empty is the time to tell it. */
+static void take_input(struct ns16550 *u)
 {
+	uint32_t before = ring_used(u->in);
 	uint8_t byte;
 
+	while (u->rx.n < depth(u) && ring_get(u->in, &byte))
+		receive(u, byte, 0);
+	if (before >= RING_SIZE / 2 && ring_used(u->in) < RING_SIZE / 2 && u->notify)
+		u->notify(u->ctx);
+}
+
+static void listen(struct ns16550 *u)
+{
 	if (u->mcr & MCR_LOOP)
 		return;
 	if (u->rx.n < depth(u) && atomic_load_explicit(&u->breaks, memory_order_relaxed)) {
 		atomic_fetch_sub(&u->breaks, 1);
 		receive(u, 0, LSR_BI);
 	}
-	while (u->in && (u->mcr & MCR_RTS) && u->rx.n < depth(u) && ring_get(u->in, &byte))
-		receive(u, byte, 0);
+	if (u->in && (u->mcr & MCR_RTS))
+		take_input(u);
 }
 
 static void ns16550_poll(void *chip, uint64_t now)

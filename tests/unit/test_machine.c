@@ -288,6 +288,45 @@ static void test_save_restore(void **state)
 	assert_int_equal(machine_restore(&other, buf, n), -EINVAL);
 }
 
+static uint32_t random32(uint64_t *seed)
+{
+	*seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+	return *seed >> 33;
+}
+
+/*
+ * A guest gone mad: any access to any port at any time. Nothing may loop or break (UBSan watches), and after a
+ * poll the next deadline lies ahead, or the monitor would spin.
+ */
+static void test_random_accesses(void **state)
+{
+	static const uint16_t ports[] = {0x20,	0x21,  0xa0,  0xa1,  0x40,  0x41,  0x42,  0x43,	 0x43,
+					 0x61,	0x60,  0x64,  0x70,  0x71,  0x71,  0x92,  0xcf8, 0x604,
+					 0x4d0, 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x3ff};
+	uint64_t seed = 20240229, now = 0;
+	uint32_t r, i;
+	uint8_t sink[64];
+
+	(void)state;
+	for (i = 0; i < 400000; i++) {
+		r = random32(&seed);
+		now += r % 7 ? r & 0xfff : random32(&seed);
+		r = random32(&seed);
+		if (r & 1)
+			machine_in(m, ports[r / 16 % 27], 1 << (r >> 1) % 3, now);
+		else
+			machine_out(m, ports[r / 16 % 27], 1 << (r >> 1) % 3, random32(&seed), now);
+		if (r & 8)
+			ring_put(&rings[0][0], r);
+		if (r % 5 == 0)
+			ring_get_many(&rings[0][1], sink, sizeof(sink));
+		machine_poll(m, now);
+		assert_true(machine_deadline(m, now) > now);
+		if (machine_intr(m) && r & 4)
+			machine_ack(m);
+	}
+}
+
 #define CASE(f) cmocka_unit_test_setup(f, setup)
 
 int main(void)
@@ -305,6 +344,7 @@ int main(void)
 	    CASE(test_time_never_runs_backwards),
 	    CASE(test_table_overlaps_are_found),
 	    CASE(test_save_restore),
+	    CASE(test_random_accesses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

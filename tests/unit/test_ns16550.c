@@ -276,6 +276,24 @@ static void test_receive(void **state)
 	assert_int_equal(in(RBR), 0);
 }
 
+static void test_a_long_paste_calls_for_more(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	while (ring_put(&b->in, n) != RING_FULL)
+		n++;
+	out(FCR, 1);
+	out(MCR, 0x0b);
+	for (n = 0; n < RING_SIZE; n++) {
+		assert_int_equal(in(RBR), n & 0xff);
+		if (n < RING_SIZE / 2 - 16)
+			assert_int_equal(b->notified, 0);
+	}
+	assert_int_equal(b->notified, 1);
+	assert_false(in(LSR)&1);
+}
+
 /* Commands piped in before the guest boots: Linux clears FIFOs and reads RBR with RTS low, then raises RTS.
  */
 static void test_early_input_survives_linux_startup(void **state)
@@ -447,6 +465,7 @@ int main(void)
 	    CASE(test_full_ring_stops_the_guest_and_loses_nothing),
 	    CASE(test_notify),
 	    CASE(test_receive),
+	    CASE(test_a_long_paste_calls_for_more),
 	    CASE(test_early_input_survives_linux_startup),
 	    CASE(test_priorities),
 	    CASE(test_loopback_modem_lines),
