@@ -123,7 +123,8 @@ static int read_section(struct image *img, Elf *elf, Elf_Scn *scn, const GElf_Sh
 {
 	Elf_Data *data = elf_getdata(scn, NULL);
 	GElf_Shdr target;
-	GElf_Rela r = {0};
+	GElf_Rel rel;
+	GElf_Rela rela;
 	size_t n, avail;
 	int err = 0;
 
@@ -132,12 +133,16 @@ static int read_section(struct image *img, Elf *elf, Elf_Scn *scn, const GElf_Sh
 		return 0;
 	n = sh->sh_size / sh->sh_entsize;
 	for (size_t i = 0; i < n && !err; i++) {
-		if (sh->sh_type == SHT_REL ? !gelf_getrel(data, i, (GElf_Rel *)&r)
-					   : !gelf_getrela(data, i, &r))
+		if (sh->sh_type == SHT_REL) {
+			if (!gelf_getrel(data, i, &rel))
+				break;
+			rela = (GElf_Rela){.r_offset = rel.r_offset, .r_info = rel.r_info};
+		} else if (!gelf_getrela(data, i, &rela)) {
 			break;
-		if (absolute_type(img, GELF_R_TYPE(r.r_info)) && image_bytes(img, r.r_offset, &avail) &&
+		}
+		if (absolute_type(img, GELF_R_TYPE(rela.r_info)) && image_bytes(img, rela.r_offset, &avail) &&
 		    avail >= 4)
-			err = add_reloc(img, r.r_offset);
+			err = add_reloc(img, rela.r_offset);
 	}
 	return err;
 }

@@ -38,39 +38,39 @@ bool is_mapped(const struct collect *c, uint64_t va)
 
 void add_target(struct collect *c, uint64_t va, enum target_source source)
 {
-	struct target *t = c->t->targets;
+	struct target *t;
 
 	if (c->err || !is_code(c, va))
 		return;
 	if (c->t->n_targets == c->targets_cap) {
 		c->targets_cap = c->targets_cap ? 2 * c->targets_cap : 65536;
-		t = realloc(t, c->targets_cap * sizeof(*t));
+		t = realloc(c->t->targets, c->targets_cap * sizeof(*t));
 		if (!t) {
 			c->err = -ENOMEM;
 			return;
 		}
 		c->t->targets = t;
 	}
-	t[c->t->n_targets++] = (struct target){.va = va, .source = source};
+	c->t->targets[c->t->n_targets++] = (struct target){.va = va, .source = source};
 }
 
 void add_rewritten(struct collect *c, uint64_t va, size_t len, enum target_source source)
 {
-	struct rewritten *r = c->t->rewritten;
+	struct rewritten *r;
 	size_t avail;
 
 	if (c->err || !len || !code_at(c, va, &avail))
 		return;
 	if (c->t->n_rewritten == c->rewritten_cap) {
 		c->rewritten_cap = c->rewritten_cap ? 2 * c->rewritten_cap : 65536;
-		r = realloc(r, c->rewritten_cap * sizeof(*r));
+		r = realloc(c->t->rewritten, c->rewritten_cap * sizeof(*r));
 		if (!r) {
 			c->err = -ENOMEM;
 			return;
 		}
 		c->t->rewritten = r;
 	}
-	r[c->t->n_rewritten++] =
+	c->t->rewritten[c->t->n_rewritten++] =
 	    (struct rewritten){.start = va, .end = va + (len < avail ? len : avail), .source = source};
 }
 

@@ -461,6 +461,21 @@ static bool ftrace_entry(const struct collect *c, const struct table *t, size_t 
 				      !ftrace_site(c, word_address(c, t->p + at - word)));
 }
 
+/* The calls inside ftrace's own trampolines are switched from tracer to tracer. */
+static void collect_ftrace_calls(struct collect *c)
+{
+	static const char *const names[] = {"ftrace_call", "ftrace_regs_call", "ftrace_graph_call"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		const struct image_symbol *s = image_symbol_named(c->img, names[i]);
+
+		if (s)
+			add_rewritten(c, s->va, 5, TARGET_FTRACE_SITE);
+		if (s)
+			add_target(c, s->va, TARGET_FTRACE_SITE);
+	}
+}
+
 static void collect_ftrace(struct collect *c)
 {
 	size_t word = c->img->width / 8, bad = 0, n = 0;
@@ -493,4 +508,5 @@ void collect_tables(struct collect *c)
 	collect_sites(c);
 	collect_bugs(c);
 	collect_ftrace(c);
+	collect_ftrace_calls(c);
 }

@@ -39,7 +39,7 @@ static const struct fx_options options[] = {
     {.width = 32, .kallsyms = FX_KS_6_1},
     {.width = 32, .kallsyms = FX_KS_4_4, .no_relocs = true},
     {.width = 64, .kallsyms = FX_KS_PERCPU},
-    {.width = 64, .symtab = true},
+    {.width = 64, .symtab = true, .rel_section = true},
     {.width = 64, .kallsyms = FX_KS_6_2},
     {.width = 32, .kallsyms = FX_KS_6_4, .no_sections = true, .multiboot = true},
 };
@@ -48,7 +48,7 @@ static const struct fx_options options[] = {
 static void fuzz(long runs, bool verbose)
 {
 	static const char *const formats[] = {"gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd"};
-	struct {
+	static struct {
 		uint8_t *p;
 		size_t n;
 	} seeds[2 * N_OPTIONS];

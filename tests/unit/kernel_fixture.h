@@ -22,22 +22,22 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#define FX_FUNCTIONS	 48
+#define FX_FUNCTIONS 48
 #define FX_FUNCTION_SIZE 32
-#define FX_FENTRY	 (FX_FUNCTIONS * FX_FUNCTION_SIZE) /* offset of __fentry__ in .text */
-#define FX_TRAMPOLINES	 (FX_FENTRY + 32)
+#define FX_FENTRY (FX_FUNCTIONS * FX_FUNCTION_SIZE) /* offset of __fentry__ in .text */
+#define FX_TRAMPOLINES (FX_FENTRY + 32)
 #define FX_N_TRAMPOLINES 3
-#define FX_TABLE	 20 /* entries of each table, for functions 0 to 19 */
+#define FX_TABLE 20 /* entries of each table, for functions 0 to 19 */
 /* Offsets in each function. */
-#define FX_LABEL    5 /* jump-label site: 5-byte NOP in even functions, JMP rel8 in odd ones */
-#define FX_LOCK	    10
-#define FX_BUG	    14
-#define FX_EX_INSN  16
+#define FX_LABEL 5 /* jump-label site: 5-byte NOP in even functions, JMP rel8 in odd ones */
+#define FX_LOCK 10
+#define FX_BUG 14
+#define FX_EX_INSN 16
 #define FX_EX_FIXUP 18
-#define FX_ALT	    20
-#define FX_ALT_LEN  5
-#define FX_CLI	    25
-#define FX_RET	    26
+#define FX_ALT 20
+#define FX_ALT_LEN 5
+#define FX_CLI 25
+#define FX_RET 26
 
 enum fx_kallsyms { FX_KS_NONE, FX_KS_6_1, FX_KS_4_4, FX_KS_6_2, FX_KS_6_4, FX_KS_PERCPU };
 
@@ -45,6 +45,7 @@ struct fx_options {
 	int width;
 	enum fx_kallsyms kallsyms;
 	bool symtab, boundary_symbols, no_sections, no_relocs, multiboot;
+	bool rel_section; /* relocations as --emit-relocs leaves them, instead of the list */
 };
 
 struct fx_section {
@@ -69,6 +70,12 @@ struct fixture {
 };
 
 #define FX_SECTION_ROOM 0x4000
+
+/* Bytes that happen to be spelled as a string, without its NUL. */
+static inline void fx_copy(uint8_t *to, const char *bytes, size_t n)
+{
+	memcpy(to, bytes, n);
+}
 
 static inline uint64_t fx_base(const struct fixture *f)
 {
@@ -390,7 +397,7 @@ static inline void fx_headers(const struct fixture *f, uint8_t *p, uint64_t shof
 {
 	uint64_t va = fx_base(f), pa = 0x1000000;
 
-	memcpy(p, "\177ELF", 4);
+	fx_copy(p, "\177ELF", 4);
 	p[EI_DATA] = ELFDATA2LSB;
 	p[EI_VERSION] = EV_CURRENT;
 	if (f->o.width == 64) {
@@ -439,7 +446,7 @@ static inline size_t fx_relocs(const struct fixture *f, uint8_t *p)
 {
 	uint8_t *start = p;
 
-	if (f->o.no_relocs)
+	if (f->o.no_relocs || f->o.rel_section)
 		return 0;
 	memset(p, 0, 4);
 	p += 4;
@@ -458,6 +465,7 @@ static inline size_t fx_relocs(const struct fixture *f, uint8_t *p)
 static inline uint8_t *fx_elf(const struct fixture *f, size_t *size)
 {
 	size_t end = 0x1000 + (size_t)f->n * FX_SECTION_ROOM, room = end + 0x40000, strtab = 0, symtab = 0, n;
+	size_t rel, rel_end, rel_size = f->o.width == 64 ? sizeof(Elf64_Rela) : sizeof(Elf32_Rel);
 	uint8_t *p = calloc(1, room), *names, *sh;
 	uint32_t name = 1;
 	int shnum;
@@ -489,12 +497,22 @@ static inline uint8_t *fx_elf(const struct fixture *f, size_t *size)
 			n += strlen(f->symbols[i].name) + 1;
 		}
 	}
+	rel = *size;
+	for (size_t i = 0; f->o.rel_section && i < f->n_relocs; i++) {
+		Elf32_Rel r32 = {f->relocs[i], ELF32_R_INFO(0, R_386_32)};
+		Elf64_Rela r64 = {(uint64_t)(int32_t)f->relocs[i], ELF64_R_INFO(0, R_X86_64_64), 0};
+
+		memcpy(p + *size, f->o.width == 64 ? (void *)&r64 : (void *)&r32, rel_size);
+		*size += rel_size;
+	}
+	rel_end = *size;
 	names = p + *size;
 	n = *size;
 	for (int i = 0; i < f->n; i++)
 		name += sprintf((char *)names + name, "%s", f->s[i].name) + 1;
 	name += sprintf((char *)names + name, ".strtab") + 1;
 	name += sprintf((char *)names + name, ".symtab") + 1;
+	name += sprintf((char *)names + name, ".rel.all") + 1;
 	name += sprintf((char *)names + name, ".shstrtab") + 1;
 	*size = (*size + name + 7) & ~(size_t)7;
 	sh = p + *size;
@@ -508,11 +526,20 @@ static inline uint8_t *fx_elf(const struct fixture *f, size_t *size)
 	}
 	if (f->o.symtab) {
 		sh += fx_shdr(f, sh, name, SHT_STRTAB, 0, 0, strtab, symtab - strtab, 0, 0);
-		sh += fx_shdr(f, sh, name + 8, SHT_SYMTAB, 0, 0, symtab, n - symtab, shnum,
+		sh += fx_shdr(f, sh, name + 8, SHT_SYMTAB, 0, 0, symtab, rel - symtab, shnum,
 			      f->o.width == 64 ? 24 : 16);
 		shnum += 2;
 	}
-	sh += fx_shdr(f, sh, name + 16, SHT_STRTAB, 0, 0, n, name + 26, 0, 0);
+	if (f->o.rel_section) { /* for section 1, with the symbol table before it */
+		uint32_t info = 1;
+
+		fx_shdr(f, sh, name + 16, f->o.width == 64 ? SHT_RELA : SHT_REL, 0, 0, rel, rel_end - rel,
+			f->o.symtab ? shnum - 1 : 0, rel_size);
+		memcpy(sh + (f->o.width == 64 ? 44 : 28), &info, 4);
+		sh += f->o.width == 64 ? 64 : 40;
+		shnum++;
+	}
+	sh += fx_shdr(f, sh, name + 25, SHT_STRTAB, 0, 0, n, name + 35, 0, 0);
 	fx_headers(f, p, *size, shnum + 1, end - 0x1000);
 	*size = sh - p;
 	*size += fx_relocs(f, p + *size);
@@ -593,7 +620,7 @@ static inline size_t fx_compress(const char *how, const uint8_t *in, size_t n, u
 	} else if (!strcmp(how, "lzo")) {
 		got = fx_lzo(in, n, out);
 	} else if (!strcmp(how, "lz4")) {
-		memcpy(out, "\x02\x21\x4c\x18", 4);
+		fx_copy(out, "\x02\x21\x4c\x18", 4);
 		got = LZ4_compress_default((const char *)in, (char *)out + 8, n, room - 8);
 		for (int i = 0; i < 4; i++)
 			out[4 + i] = got >> 8 * i;
@@ -610,7 +637,7 @@ static inline uint8_t *fx_bzimage(const uint8_t *elf, size_t n, const char *how,
 	size_t room = 2 * n + 65536, got, start = 3 * 512;
 	uint8_t *p = calloc(1, room);
 
-	memcpy(p + 0x202, "HdrS", 4);
+	fx_copy(p + 0x202, "HdrS", 4);
 	p[0x1f1] = 2;
 	p[0x1fe] = 0x55;
 	p[0x1ff] = 0xaa;

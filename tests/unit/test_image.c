@@ -99,6 +99,29 @@ static void test_elf(void **state)
 	}
 }
 
+/* Both carriers of relocations name the same words. */
+static void test_rel_section(void **state)
+{
+	(void)state;
+	for (int width = 32; width <= 64; width += 32) {
+		struct fx_options o = {.width = width, .symtab = true};
+		struct image list, section;
+		size_t n;
+		uint8_t *p = make_elf(&o, &n);
+
+		must_load(&list, p, n);
+		free(p);
+		o.rel_section = true;
+		p = make_elf(&o, &n);
+		must_load(&section, p, n);
+		free(p);
+		assert_int_equal(list.n_relocs, section.n_relocs);
+		assert_memory_equal(list.relocs, section.relocs, list.n_relocs * sizeof(*list.relocs));
+		image_free(&list);
+		image_free(&section);
+	}
+}
+
 static void test_no_sections(void **state)
 {
 	struct fx_options o = {.width = 32, .kallsyms = FX_KS_6_1, .no_sections = true};
@@ -250,7 +273,7 @@ static void test_refusals(void **state)
 	b[3 * 512 + 64] ^= 1;
 	must_refuse(b, size, -ENOTSUP, "unknown compression");
 	b[3 * 512 + 64] ^= 1;
-	memcpy(b + size - 16 - 4, "\0\0\0\x40", 4); /* 1 GiB unpacked */
+	fx_copy(b + size - 16 - 4, "\0\0\0\x40", 4); /* 1 GiB unpacked */
 	must_refuse(b, size, -EFBIG, "payload at 0x640");
 	b[0x206] = 7;
 	must_refuse(b, size, -ENOTSUP, "boot protocol 2.07");
@@ -439,11 +462,17 @@ static void test_payload_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_elf),	       cmocka_unit_test(test_no_sections),
-	    cmocka_unit_test(test_bzimage),    cmocka_unit_test(test_multiboot),
-	    cmocka_unit_test(test_raw),	       cmocka_unit_test(test_refusals),
-	    cmocka_unit_test(test_bad_relocs), cmocka_unit_test(test_payload_limits),
-	    cmocka_unit_test(test_mutants),    cmocka_unit_test(test_truncations),
+	    cmocka_unit_test(test_elf),
+	    cmocka_unit_test(test_rel_section),
+	    cmocka_unit_test(test_no_sections),
+	    cmocka_unit_test(test_bzimage),
+	    cmocka_unit_test(test_multiboot),
+	    cmocka_unit_test(test_raw),
+	    cmocka_unit_test(test_refusals),
+	    cmocka_unit_test(test_bad_relocs),
+	    cmocka_unit_test(test_payload_limits),
+	    cmocka_unit_test(test_mutants),
+	    cmocka_unit_test(test_truncations),
 	    cmocka_unit_test(test_real),
 	};
 

@@ -127,6 +127,7 @@ static void test_fixture(void **state)
 		check_fixture(&(struct fx_options){.width = width, .symtab = true, .boundary_symbols = true});
 		check_fixture(&(struct fx_options){.width = width, .symtab = true});
 		check_fixture(&(struct fx_options){.width = width, .no_relocs = true});
+		check_fixture(&(struct fx_options){.width = width, .symtab = true, .rel_section = true});
 	}
 }
 
