@@ -7,7 +7,8 @@
 
 static int probe(int argc, char **argv)
 {
-	static const char *const words[] = {[HOST_OK] = "ok", [HOST_NOTE] = "note", [HOST_MISSING] = "MISSING"};
+	static const char *const words[] = {
+	    [HOST_OK] = "ok", [HOST_NOTE] = "note", [HOST_MISSING] = "MISSING"};
 	struct host_finding f[HOST_FINDINGS_MAX];
 	bool missing = false;
 	unsigned n;
@@ -26,8 +27,8 @@ static int probe(int argc, char **argv)
 }
 
 const struct command probe_command = {
-	.name = "probe",
-	.synopsis = "",
-	.summary = "check whether this host can run guests, and how well",
-	.run = probe,
+    .name = "probe",
+    .synopsis = "",
+    .summary = "check whether this host can run guests, and how well",
+    .run = probe,
 };

@@ -15,21 +15,24 @@
 #pragma weak verify_command
 
 static const struct command *const commands[] = {
-	&audit_command, &patch_command, &unpatch_command, &verify_command, &run_command, &probe_command,
+    &audit_command, &patch_command, &unpatch_command, &verify_command, &run_command, &probe_command,
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static void usage(FILE *out)
 {
-	fprintf(out, "Paravane runs an unmodified i386 kernel as an ordinary process, without virtualization hardware.\n\n"
+	fprintf(out, "Paravane runs an unmodified i386 kernel as an ordinary process, without virtualization "
+		     "hardware.\n\n"
 		     "usage: paravane COMMAND [ARGUMENTS]\n\n");
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		if (commands[i])
-			fprintf(out, "  paravane %-8s %s\n      %s\n", commands[i]->name, commands[i]->synopsis,
-				commands[i]->summary);
-	fprintf(out, "\n  paravane --help\n  paravane --version\n\n"
-		     "exit status: %d done; %d usage, file or host; %d monitor fault; %d proof failed or image refused;\n"
-		     "             run: %d guest asked for a reset; %d guest crashed\n",
+			fprintf(out, "  paravane %-8s %s\n      %s\n", commands[i]->name,
+				commands[i]->synopsis, commands[i]->summary);
+	fprintf(out,
+		"\n  paravane --help\n  paravane --version\n\n"
+		"exit status: %d done; %d usage, file or host; %d monitor fault; %d proof failed or image "
+		"refused;\n"
+		"             run: %d guest asked for a reset; %d guest crashed\n",
 		EXIT_STATUS_OK, EXIT_STATUS_USER, EXIT_STATUS_MONITOR, EXIT_STATUS_REFUSED, EXIT_STATUS_RESET,
 		EXIT_STATUS_CRASH);
 }

@@ -47,7 +47,8 @@ static int read_fd(int fd, size_t cap, uint8_t **buf, size_t *size)
 	return -ENOMEM;
 }
 
-int host_file_read(const char *what, const char *path, size_t cap, uint8_t **buf, size_t *size, struct diag *d)
+int host_file_read(const char *what, const char *path, size_t cap, uint8_t **buf, size_t *size,
+		   struct diag *d)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
 

@@ -9,7 +9,8 @@
 #include "hypercalls/diag.h"
 
 /* Read path whole (pipes too) into *buf, malloc'd. `what` names it in messages; at most cap bytes, else -EFBIG. */
-int host_file_read(const char *what, const char *path, size_t cap, uint8_t **buf, size_t *size, struct diag *d);
+int host_file_read(const char *what, const char *path, size_t cap, uint8_t **buf, size_t *size,
+		   struct diag *d);
 
 /* Write path by way of a temporary file beside it and a rename: readers see all of it or the old one. */
 int host_file_replace(const char *path, const void *buf, size_t size, struct diag *d);

@@ -51,8 +51,8 @@ static int in_child(int (*probe)(void))
 
 static int probe_ldt(void)
 {
-	struct user_desc flat32 = {.entry_number = 1, .limit = 0xfffff, .seg_32bit = 1, .limit_in_pages = 1,
-				   .useable = 1};
+	struct user_desc flat32 = {
+	    .entry_number = 1, .limit = 0xfffff, .seg_32bit = 1, .limit_in_pages = 1, .useable = 1};
 
 	return syscall(SYS_modify_ldt, 0x11, &flat32, sizeof(flat32)) ? errno : 0;
 }
@@ -77,7 +77,10 @@ static int probe_int80(void)
 {
 	long ret;
 
-	__asm__ volatile("int $0x80" : "=a"(ret) : "a"(20L /* i386 getpid */) : "r8", "r9", "r10", "r11", "memory");
+	__asm__ volatile("int $0x80"
+			 : "=a"(ret)
+			 : "a"(20L /* i386 getpid */)
+			 : "r8", "r9", "r10", "r11", "memory");
 	return ret > 0 ? 0 : ENOSYS;
 }
 
@@ -90,8 +93,8 @@ static int probe_seccomp(void)
 
 /* --- the findings ---------------------------------------------------------------------------------------- */
 
-static void __attribute__((format(printf, 3, 4))) finding(struct host_finding *f, enum host_verdict v, const char *fmt,
-							  ...)
+static void __attribute__((format(printf, 3, 4)))
+finding(struct host_finding *f, enum host_verdict v, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -108,11 +111,11 @@ static void find_kernel(struct host_finding *f)
 
 	uname(&u);
 	if (sscanf(u.release, "%d.%d", &major, &minor) != 2)
-		finding(f, HOST_NOTE, "version %s not understood; %d.%d or later is needed", u.release, KERNEL_MAJOR,
-			KERNEL_MINOR);
+		finding(f, HOST_NOTE, "version %s not understood; %d.%d or later is needed", u.release,
+			KERNEL_MAJOR, KERNEL_MINOR);
 	else if (major < KERNEL_MAJOR || (major == KERNEL_MAJOR && minor < KERNEL_MINOR))
-		finding(f, HOST_MISSING, "Linux %s is too old; %d.%d or later is needed", u.release, KERNEL_MAJOR,
-			KERNEL_MINOR);
+		finding(f, HOST_MISSING, "Linux %s is too old; %d.%d or later is needed", u.release,
+			KERNEL_MAJOR, KERNEL_MINOR);
 	else
 		finding(f, HOST_OK, "Linux %s", u.release);
 }
@@ -122,8 +125,10 @@ static void find_ldt(struct host_finding *f)
 	int err = in_child(probe_ldt);
 
 	if (err)
-		finding(f, HOST_MISSING, "modify_ldt fails (%s): the kernel lacks CONFIG_MODIFY_LDT_SYSCALL, or a "
-					 "container's filter forbids it", strerror(err));
+		finding(f, HOST_MISSING,
+			"modify_ldt fails (%s): the kernel lacks CONFIG_MODIFY_LDT_SYSCALL, or a "
+			"container's filter forbids it",
+			strerror(err));
 	else
 		finding(f, HOST_OK, "modify_ldt works");
 }
@@ -133,7 +138,8 @@ static void find_fsgsbase(struct host_finding *f)
 	if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT)
 		finding(f, HOST_OK, "usable");
 	else
-		finding(f, HOST_MISSING, "the CPU or the kernel (nofsgsbase?) does not offer the FSGSBASE instructions");
+		finding(f, HOST_MISSING,
+			"the CPU or the kernel (nofsgsbase?) does not offer the FSGSBASE instructions");
 }
 
 static void find_seccomp(struct host_finding *f)
@@ -141,7 +147,8 @@ static void find_seccomp(struct host_finding *f)
 	int err = in_child(probe_seccomp);
 
 	if (err)
-		finding(f, HOST_MISSING, "filters are not available (%s): CONFIG_SECCOMP_FILTER is needed", strerror(err));
+		finding(f, HOST_MISSING, "filters are not available (%s): CONFIG_SECCOMP_FILTER is needed",
+			strerror(err));
 	else
 		finding(f, HOST_OK, "filters available");
 }
@@ -154,7 +161,8 @@ static void find_mmap_min(struct host_finding *f)
 	if (!file || fscanf(file, "%lu", &min) != 1)
 		finding(f, HOST_NOTE, "vm.mmap_min_addr cannot be read");
 	else if (min > MMAP_MIN_ADDR_MAX)
-		finding(f, HOST_MISSING, "vm.mmap_min_addr is %lu; at most %d will do", min, MMAP_MIN_ADDR_MAX);
+		finding(f, HOST_MISSING, "vm.mmap_min_addr is %lu; at most %d will do", min,
+			MMAP_MIN_ADDR_MAX);
 	else
 		finding(f, HOST_OK, "vm.mmap_min_addr is %lu", min);
 	if (file)
@@ -193,7 +201,8 @@ static void find_umip(struct host_finding *f)
 	if (!sgdt && !smsw)
 		finding(f, HOST_OK, "SGDT and SMSW trap at CPL 3");
 	else
-		finding(f, HOST_NOTE, "%s%s%s at CPL 3 (no UMIP, or emulated): guest user code sees host values",
+		finding(f, HOST_NOTE,
+			"%s%s%s at CPL 3 (no UMIP, or emulated): guest user code sees host values",
 			sgdt ? "SGDT" : "", sgdt && smsw ? " and " : "", smsw ? "SMSW work" : " works");
 }
 
@@ -236,9 +245,16 @@ static const struct {
 	const char *name;
 	void (*find)(struct host_finding *f);
 } checks[] = {
-	{"kernel", find_kernel},	{"LDT", find_ldt},	{"FSGSBASE", find_fsgsbase}, {"seccomp", find_seccomp},
-	{"mmap_min_addr", find_mmap_min}, {"low 4 GiB", find_low}, {"XSAVE", find_xsave},	     {"int80", find_int80},
-	{"UMIP", find_umip},		{"PKU", find_pku},
+    {"kernel", find_kernel},
+    {"LDT", find_ldt},
+    {"FSGSBASE", find_fsgsbase},
+    {"seccomp", find_seccomp},
+    {"mmap_min_addr", find_mmap_min},
+    {"low 4 GiB", find_low},
+    {"XSAVE", find_xsave},
+    {"int80", find_int80},
+    {"UMIP", find_umip},
+    {"PKU", find_pku},
 };
 
 unsigned host_findings(struct host_finding findings[HOST_FINDINGS_MAX])

@@ -27,14 +27,17 @@ static int check_ehdr(const struct guest_image *g, struct diag *d)
 
 	if (g->size < sizeof(Elf32_Ehdr) || memcmp(id, ELFMAG, SELFMAG)) {
 		if (is_bzimage(g))
-			return diag_set(d, -EINVAL,
-					"%s: a bzImage that is not patched; run `paravane patch %s -o vmlinux.pv` "
-					"and give vmlinux.pv", g->path, g->path);
+			return diag_set(
+			    d, -EINVAL,
+			    "%s: a bzImage that is not patched; run `paravane patch %s -o vmlinux.pv` "
+			    "and give vmlinux.pv",
+			    g->path, g->path);
 		return diag_set(d, -EINVAL, "%s: no ELF file; give the output of `paravane patch`", g->path);
 	}
 	memcpy(&machine, id + offsetof(Elf32_Ehdr, e_machine), sizeof(machine));
 	if (id[EI_CLASS] != ELFCLASS32 || id[EI_DATA] != ELFDATA2LSB || machine != EM_386)
-		return diag_set(d, -EINVAL, "%s: not an i386 ELF (class %d, machine %d); only i386 guests run so far",
+		return diag_set(d, -EINVAL,
+				"%s: not an i386 ELF (class %d, machine %d); only i386 guests run so far",
 				g->path, id[EI_CLASS], machine);
 	return 0;
 }
@@ -53,12 +56,13 @@ static int read_segments(struct guest_image *g, Elf *elf, struct diag *d)
 		if (ph[i].p_type != PT_LOAD || !s.mem_size)
 			continue;
 		if (s.file_size > s.mem_size || (uint64_t)s.file_offset + s.file_size > g->size)
-			return diag_set(d, -EINVAL,
-					"%s: program header %zu: bytes 0x%x+0x%x are not in the file (truncated?)",
-					g->path, i, s.file_offset, s.file_size);
+			return diag_set(
+			    d, -EINVAL,
+			    "%s: program header %zu: bytes 0x%x+0x%x are not in the file (truncated?)",
+			    g->path, i, s.file_offset, s.file_size);
 		if ((uint64_t)s.va + s.mem_size > 1ull << 32 || (uint64_t)s.pa + s.mem_size > 1ull << 32)
-			return diag_set(d, -EINVAL, "%s: program header %zu: 0x%x+0x%x runs over 4 GiB", g->path, i,
-					s.pa, s.mem_size);
+			return diag_set(d, -EINVAL, "%s: program header %zu: 0x%x+0x%x runs over 4 GiB",
+					g->path, i, s.pa, s.mem_size);
 		if (g->patched && s.va == g->manifest.h.hole_base + ABI_STUBS) {
 			g->stubs = s;
 			continue;
@@ -81,8 +85,8 @@ static int check_overlaps(const struct guest_image *g, struct diag *d)
 			const struct guest_segment *b = &g->segments[j];
 
 			if (a->pa < b->pa + (uint64_t)b->mem_size && b->pa < a->pa + (uint64_t)a->mem_size)
-				return diag_set(d, -EINVAL, "%s: segments at 0x%x and 0x%x overlap in memory", g->path,
-						a->pa, b->pa);
+				return diag_set(d, -EINVAL, "%s: segments at 0x%x and 0x%x overlap in memory",
+						g->path, a->pa, b->pa);
 		}
 	}
 	return 0;
@@ -147,7 +151,8 @@ static int read_manifest(struct guest_image *g, Elf *elf, struct diag *d)
 	if (!bytes)
 		return 0;
 	if (manifest_load(&g->manifest, bytes, size, &why))
-		return diag_set(d, -EKEYREJECTED, "%s: damaged manifest: %s; patch the kernel again", g->path, why.text);
+		return diag_set(d, -EKEYREJECTED, "%s: damaged manifest: %s; patch the kernel again", g->path,
+				why.text);
 	g->undo = find_section(g, elf, UNDO_SECTION, &g->undo_size);
 	g->patched = true;
 	return 0;
@@ -159,12 +164,15 @@ static int check_stubs(const struct guest_image *g, struct diag *d)
 
 	if (!g->patched)
 		return 0;
-	if (h->hole_base % PAGE_SIZE || h->hole_size % PAGE_SIZE || h->hole_size < ABI_STUBS + ABI_HOLE_GUARD ||
-	    (uint64_t)h->hole_base + h->hole_size > 1ull << 32 || h->stubs_size > h->hole_size - ABI_STUBS - ABI_HOLE_GUARD)
-		return diag_set(d, -EKEYREJECTED, "%s: manifest: absurd hole 0x%x+0x%x with 0x%x bytes of stubs", g->path,
+	if (h->hole_base % PAGE_SIZE || h->hole_size % PAGE_SIZE ||
+	    h->hole_size < ABI_STUBS + ABI_HOLE_GUARD || (uint64_t)h->hole_base + h->hole_size > 1ull << 32 ||
+	    h->stubs_size > h->hole_size - ABI_STUBS - ABI_HOLE_GUARD)
+		return diag_set(d, -EKEYREJECTED,
+				"%s: manifest: absurd hole 0x%x+0x%x with 0x%x bytes of stubs", g->path,
 				h->hole_base, h->hole_size, h->stubs_size);
 	if (h->stubs_size != g->stubs.mem_size || g->stubs.file_size != g->stubs.mem_size)
-		return diag_set(d, -EKEYREJECTED, "%s: manifest announces 0x%x bytes of stubs, the file has 0x%x", g->path,
+		return diag_set(d, -EKEYREJECTED,
+				"%s: manifest announces 0x%x bytes of stubs, the file has 0x%x", g->path,
 				h->stubs_size, g->stubs.file_size);
 	return 0;
 }
@@ -176,14 +184,17 @@ static int parse(struct guest_image *g, Elf *elf, struct diag *d)
 
 	if (!eh)
 		return diag_set(d, -EINVAL, "%s: damaged ELF header: %s", g->path, elf_errmsg(-1));
-	if ((err = read_manifest(g, elf, d)) || (err = read_segments(g, elf, d)) || (err = check_overlaps(g, d)) ||
-	    (err = find_entry(g, eh->e_entry, d)) || (err = check_stubs(g, d)))
+	if ((err = read_manifest(g, elf, d)) || (err = read_segments(g, elf, d)) ||
+	    (err = check_overlaps(g, d)) || (err = find_entry(g, eh->e_entry, d)) ||
+	    (err = check_stubs(g, d)))
 		return err;
 	g->multiboot = !(g->patched && g->manifest.h.setup_size) && multiboot_find(g->file, g->size);
 	if (!g->patched && !g->multiboot)
-		return diag_set(d, -EINVAL,
-				"%s: not patched: it has no %s section; run `paravane patch %s -o vmlinux.pv` first "
-				"(only Multiboot images run unpatched)", g->path, MANIFEST_SECTION, g->path);
+		return diag_set(
+		    d, -EINVAL,
+		    "%s: not patched: it has no %s section; run `paravane patch %s -o vmlinux.pv` first "
+		    "(only Multiboot images run unpatched)",
+		    g->path, MANIFEST_SECTION, g->path);
 	return g->patched ? restore_check(g, d) : 0;
 }
 

@@ -14,7 +14,8 @@
 #define IMAGE_SEGMENTS_MAX 64
 
 struct guest_segment {
-	uint32_t va, pa, file_offset, file_size, mem_size; /* file_offset + file_size checked against the file */
+	uint32_t va, pa, file_offset, file_size,
+	    mem_size; /* file_offset + file_size checked against the file */
 };
 
 struct guest_image {
@@ -29,9 +30,9 @@ struct guest_image {
 	struct guest_segment stubs; /* mem_size 0 without */
 	const uint8_t *undo;	    /* section .paravane.undo, inside `file`; NULL without */
 	size_t undo_size;
-	uint32_t entry;	     /* physical */
-	uint32_t start, end;	    /* physical range of all segments */
-	uint32_t alias_delta;	    /* link minus physical address where the entry lies */
+	uint32_t entry;	      /* physical */
+	uint32_t start, end;  /* physical range of all segments */
+	uint32_t alias_delta; /* link minus physical address where the entry lies */
 };
 
 /*

@@ -30,31 +30,38 @@
 
 /* Below GUEST_END, and not longer than it: the sum is out of a filter's reach, but up to 8 GiB nothing lives. */
 #define AT_GUEST SCMP_A0(SCMP_CMP_LT, GUEST_END), SCMP_A1(SCMP_CMP_LE, GUEST_END)
-#define PROT_ONLY(arg) SCMP_CMP(arg, SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 0)
+#define PROT_ONLY(arg)                                                                                       \
+	SCMP_CMP(arg, SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 0)
 
 static int add_rules(scmp_filter_ctx c, int ram_fd, int notify_fd, int trace_fd)
 {
-	static const int plain[] = {SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(sched_yield),
-				    SCMP_SYS(clock_gettime), SCMP_SYS(exit_group), SCMP_SYS(modify_ldt),
-				    /* the kernel itself makes it when SIGCONT ends a stop inside a timed wait */
-				    SCMP_SYS(restart_syscall)};
+	static const int plain[] = {
+	    SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(sched_yield), SCMP_SYS(clock_gettime),
+	    SCMP_SYS(exit_group), SCMP_SYS(modify_ldt),
+	    /* the kernel itself makes it when SIGCONT ends a stop inside a timed wait */
+	    SCMP_SYS(restart_syscall)};
 	static const int futex_ops[] = {FUTEX_WAIT, FUTEX_WAKE};
 	const int writable[] = {notify_fd, trace_fd};
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
 		err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, plain[i], 0);
-	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 5, AT_GUEST, PROT_ONLY(2),
-				      SCMP_A3(SCMP_CMP_EQ, MAP_SHARED | MAP_FIXED), SCMP_A4(SCMP_CMP_EQ, (unsigned)ram_fd));
+	err = err
+		  ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 5, AT_GUEST, PROT_ONLY(2),
+				      SCMP_A3(SCMP_CMP_EQ, MAP_SHARED | MAP_FIXED),
+				      SCMP_A4(SCMP_CMP_EQ, (unsigned)ram_fd));
 	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(munmap), 2, AT_GUEST);
 	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 3, AT_GUEST, PROT_ONLY(2));
 	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(madvise), 2, AT_GUEST);
 	for (size_t i = 0; i < sizeof(futex_ops) / sizeof(futex_ops[0]); i++)
-		err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(futex), 1,
-					      SCMP_A1(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)FUTEX_PRIVATE_FLAG, futex_ops[i]));
+		err = err
+			  ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(futex), 1,
+					      SCMP_A1(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)FUTEX_PRIVATE_FLAG,
+						      futex_ops[i]));
 	for (size_t i = 0; i < sizeof(writable) / sizeof(writable[0]); i++)
 		if (writable[i] >= 0)
-			err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(write), 1,
+			err = err
+				  ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(write), 1,
 						      SCMP_A0(SCMP_CMP_EQ, (unsigned)writable[i]));
 	return err;
 }
@@ -109,19 +116,20 @@ void jail_free(struct jail *jail)
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 
 static struct sock_filter entry_filter[] = {
-	LOAD(arch),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 2),
-	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, instruction_pointer) + 4),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
-	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
-	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    LOAD(arch),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 2),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, instruction_pointer) + 4),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 };
 
 int jail_enter(const struct jail *jail, struct diag *d)
 {
 	struct sock_fprog entry = {sizeof(entry_filter) / sizeof(entry_filter[0]), entry_filter};
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &entry) ||
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &entry) ||
 	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &jail->rules))
 		return diag_set(d, -errno, "jail: seccomp: %s", strerror(errno));
 	return 0;

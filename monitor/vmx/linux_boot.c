@@ -76,12 +76,14 @@ static int copy_header(uint8_t *bp, const struct guest_image *g, struct diag *d)
 		default_header(bp);
 	} else {
 		if (h->setup_size < BP_CMDLINE_SIZE + 4 - BP_HDR)
-			return diag_set(d, -EINVAL, "%s: setup header of %u bytes: boot protocol older than 2.06", g->path,
-					h->setup_size);
+			return diag_set(d, -EINVAL,
+					"%s: setup header of %u bytes: boot protocol older than 2.06",
+					g->path, h->setup_size);
 		if (h->setup_size < end - BP_HDR)
 			end = BP_HDR + h->setup_size;
 		memcpy(bp + BP_HDR, g->manifest.originals + h->setup_offset, end - BP_HDR);
-		if (BP_HEADER + bp[BP_JUMP + 1] < BP_HDR_END) /* behind the header's own end stands code, not header */
+		if (BP_HEADER + bp[BP_JUMP + 1] <
+		    BP_HDR_END) /* behind the header's own end stands code, not header */
 			memset(bp + BP_HEADER + bp[BP_JUMP + 1], 0, BP_HDR_END - BP_HEADER - bp[BP_JUMP + 1]);
 		if (memcmp(bp + BP_HEADER, "HdrS", 4))
 			return diag_set(d, -EINVAL, "%s: setup header without its HdrS mark", g->path);
@@ -99,9 +101,9 @@ static int copy_header(uint8_t *bp, const struct guest_image *g, struct diag *d)
 static void memory_map(uint8_t *bp, uint64_t ram)
 {
 	const struct e820_entry map[] = {
-		{0, LOW_RAM_END, E820_RAM},
-		{LOW_RAM_END, HIGH_RAM - LOW_RAM_END, E820_RESERVED},
-		{HIGH_RAM, ram - HIGH_RAM, E820_RAM},
+	    {0, LOW_RAM_END, E820_RAM},
+	    {LOW_RAM_END, HIGH_RAM - LOW_RAM_END, E820_RESERVED},
+	    {HIGH_RAM, ram - HIGH_RAM, E820_RAM},
 	};
 	uint32_t above_k = (ram - HIGH_RAM) >> 10;
 
@@ -111,7 +113,8 @@ static void memory_map(uint8_t *bp, uint64_t ram)
 	put16(bp + BP_EXT_MEM_K, above_k > 0xfc00 ? 0xfc00 : above_k);
 }
 
-static int place_cmdline(uint8_t *bp, const struct guest_image *g, struct vm *vm, const char *append, struct diag *d)
+static int place_cmdline(uint8_t *bp, const struct guest_image *g, struct vm *vm, const char *append,
+			 struct diag *d)
 {
 	uint32_t max = get32(bp + BP_CMDLINE_SIZE);
 	char *line = loader_cmdline(g, append);
@@ -124,7 +127,8 @@ static int place_cmdline(uint8_t *bp, const struct guest_image *g, struct vm *vm
 	if (max > LOW_RAM_END - LOW_CMDLINE - 1)
 		max = LOW_RAM_END - LOW_CMDLINE - 1;
 	if (len > max)
-		err = diag_set(d, -EINVAL, "--append: the command line has %zu bytes; this kernel takes %u", len, max);
+		err = diag_set(d, -EINVAL, "--append: the command line has %zu bytes; this kernel takes %u",
+			       len, max);
 	else
 		memcpy(vm_ram(vm, gpa(LOW_CMDLINE), len + 1), line, len + 1);
 	put32(bp + BP_CMD_LINE_PTR, LOW_CMDLINE);

@@ -23,15 +23,17 @@ uint32_t loader_high(const struct guest_image *g, const struct vm *vm, size_t si
 	return (limit - size) & PAGE_MASK;
 }
 
-int loader_no_room(const struct guest_image *g, const struct vm *vm, const struct boot_args *args, struct diag *d)
+int loader_no_room(const struct guest_image *g, const struct vm *vm, const struct boot_args *args,
+		   struct diag *d)
 {
 	uint64_t need = g->end + (uint64_t)args->initrd_size + (8u << 20); /* and a little to work in */
 
-	return diag_set(d, -EINVAL, "%s: does not fit: the kernel ends at 0x%x, the initrd has %zu bytes, but memory ends "
-				    "at 0x%llx; give at least --memory %lluM",
-			args->initrd_size ? args->initrd_path : g->path, g->end, args->initrd_size,
-			(unsigned long long)vm->cfg.ram_size,
-			(unsigned long long)(ROUND_UP(need, 16ull << 20) >> 20));
+	return diag_set(
+	    d, -EINVAL,
+	    "%s: does not fit: the kernel ends at 0x%x, the initrd has %zu bytes, but memory ends "
+	    "at 0x%llx; give at least --memory %lluM",
+	    args->initrd_size ? args->initrd_path : g->path, g->end, args->initrd_size,
+	    (unsigned long long)vm->cfg.ram_size, (unsigned long long)(ROUND_UP(need, 16ull << 20) >> 20));
 }
 
 static bool has_option(const char *list, const char *option, size_t len)
@@ -65,21 +67,25 @@ char *loader_cmdline(const struct guest_image *g, const char *append)
 	return line;
 }
 
-static int place_segments(const struct guest_image *g, struct vm *vm, const struct boot_args *args, struct diag *d)
+static int place_segments(const struct guest_image *g, struct vm *vm, const struct boot_args *args,
+			  struct diag *d)
 {
 	for (unsigned i = 0; i < g->n_segments; i++) {
 		const struct guest_segment *s = &g->segments[i];
 		uint8_t *to = vm_ram(vm, gpa(s->pa), s->mem_size);
 
 		if (s->pa < LOW_RAM_END) /* linkers like to put ELF headers right below 1 MiB: let them */
-			return diag_set(d, -EINVAL, "%s: a segment loads at 0x%x; what lies below 1 MiB is for the boot data",
-					g->path, s->pa);
+			return diag_set(
+			    d, -EINVAL,
+			    "%s: a segment loads at 0x%x; what lies below 1 MiB is for the boot data",
+			    g->path, s->pa);
 		if (!to)
 			return loader_no_room(g, vm, args, d);
 		memcpy(to, g->file + s->file_offset, s->file_size);
 	}
 	if (g->stubs.mem_size)
-		memcpy((uint8_t *)RAM_BASE + vm->cfg.stubs_off, g->file + g->stubs.file_offset, g->stubs.file_size);
+		memcpy((uint8_t *)RAM_BASE + vm->cfg.stubs_off, g->file + g->stubs.file_offset,
+		       g->stubs.file_size);
 	return 0;
 }
 
@@ -96,16 +102,16 @@ static void enter_flat(struct vm *vm, uint32_t entry)
 
 	memcpy(vm_ram(vm, gpa(LOW_GDT), sizeof(gdt)), gdt, sizeof(gdt));
 	*v = (struct vcpu){
-		.eip = entry,
-		.eflags = FL_FIXED,
-		.gdtr = {LOW_GDT, sizeof(gdt) - 1},
-		/* Reset values, SDM 3A table 10-1. */
-		.ldtr = {0, 0, 0xffff, 2 << 8 | ATTR_P},
-		.tr = {0, 0, 0xffff, 0xb << 8 | ATTR_P},
-		.cr0 = CR0_PE | CR0_ET,
-		.dr = {[6] = 0xffff0ff0, [7] = 0x400},
-		.pat = 0x0007040600070406,
-		.exc_vector = EXC_NONE,
+	    .eip = entry,
+	    .eflags = FL_FIXED,
+	    .gdtr = {LOW_GDT, sizeof(gdt) - 1},
+	    /* Reset values, SDM 3A table 10-1. */
+	    .ldtr = {0, 0, 0xffff, 2 << 8 | ATTR_P},
+	    .tr = {0, 0, 0xffff, 0xb << 8 | ATTR_P},
+	    .cr0 = CR0_PE | CR0_ET,
+	    .dr = {[6] = 0xffff0ff0, [7] = 0x400},
+	    .pat = 0x0007040600070406,
+	    .exc_vector = EXC_NONE,
 	};
 	for (int s = 0; s < SEG_COUNT; s++)
 		v->seg[s] = flat(0x18, 3);
@@ -130,13 +136,13 @@ int loader_place(const struct guest_image *g, struct vm *vm, const struct boot_a
 }
 
 /* One list of the tables serves for their size and for copying them. */
-#define TABLES(m, T)                                                                                                   \
-	T(windows, (m)->h.n_windows)                                                                                   \
-	T(sites, (m)->h.n_sites)                                                                                       \
-	T(points, (m)->h.n_points)                                                                                     \
-	T(verified, (m)->h.n_verified)                                                                                 \
-	T(starts, (m)->h.n_starts)                                                                                     \
-	T(originals, (m)->h.n_originals)                                                                               \
+#define TABLES(m, T)                                                                                         \
+	T(windows, (m)->h.n_windows)                                                                         \
+	T(sites, (m)->h.n_sites)                                                                             \
+	T(points, (m)->h.n_points)                                                                           \
+	T(verified, (m)->h.n_verified)                                                                       \
+	T(starts, (m)->h.n_starts)                                                                           \
+	T(originals, (m)->h.n_originals)                                                                     \
 	T(strings, (m)->h.n_strings)
 
 #define TABLE_ALIGN(n) (((n) + 15) & ~(size_t)15)
@@ -157,10 +163,11 @@ static int decode_site(const struct guest_image *g, uint32_t i, struct insn *ins
 	uint8_t bytes[INSN_MAX];
 
 	if (s->len > INSN_MAX || !guest_image_original(g, s->va, bytes, s->len))
-		return diag_set(d, -EKEYREJECTED, "%s: manifest: site 0x%x lies outside the image", g->path, s->va);
+		return diag_set(d, -EKEYREJECTED, "%s: manifest: site 0x%x lies outside the image", g->path,
+				s->va);
 	if (insn_decode(insn, bytes, s->len, s->va, 32) != s->len || insn->op != s->op)
-		return diag_set(d, -EKEYREJECTED, "%s: manifest: site 0x%x is not %s in this image", g->path, s->va,
-				policy_get(s->op)->id);
+		return diag_set(d, -EKEYREJECTED, "%s: manifest: site 0x%x is not %s in this image", g->path,
+				s->va, policy_get(s->op)->id);
 	return 0;
 }
 
@@ -170,10 +177,10 @@ int loader_tables(const struct guest_image *g, struct vm *vm, void *at, struct d
 	uint8_t *to = at;
 
 	vm->manifest.h = m->h;
-#define T(field, n)                                                                                                    \
-	vm->manifest.field = (void *)to;                                                                               \
-	if (n)                                                                                                         \
-		memcpy(to, m->field, (size_t)(n) * sizeof(*m->field));                                                 \
+#define T(field, n)                                                                                          \
+	vm->manifest.field = (void *)to;                                                                     \
+	if (n)                                                                                               \
+		memcpy(to, m->field, (size_t)(n) * sizeof(*m->field));                                       \
 	to += TABLE_ALIGN((size_t)(n) * sizeof(*m->field));
 	TABLES(m, T)
 #undef T

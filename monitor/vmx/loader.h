@@ -19,7 +19,7 @@
 #define HIGH_RAM 0x100000
 
 struct boot_args {
-	const char *append;    /* of the user */
+	const char *append;	 /* of the user */
 	const char *initrd_path; /* for messages */
 	const uint8_t *initrd;
 	size_t initrd_size; /* 0 without */
@@ -37,6 +37,7 @@ int loader_tables(const struct guest_image *g, struct vm *vm, void *at, struct d
 uint32_t loader_high(const struct guest_image *g, const struct vm *vm, size_t size, uint64_t limit);
 /* The user's options, then those that the recipe wants and the user did not give. malloc'd; NULL: no memory. */
 char *loader_cmdline(const struct guest_image *g, const char *append);
-int loader_no_room(const struct guest_image *g, const struct vm *vm, const struct boot_args *args, struct diag *d);
+int loader_no_room(const struct guest_image *g, const struct vm *vm, const struct boot_args *args,
+		   struct diag *d);
 
 #endif

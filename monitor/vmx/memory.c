@@ -32,7 +32,8 @@ static int create(const char *name, unsigned flags, size_t size, struct diag *d)
 	if (fd < 0 && errno == EINVAL && flags) /* a kernel from before the flag: executable by default */
 		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0 && errno == EACCES)
-		return diag_set(d, -EACCES, "host: executable memfds are forbidden here; set vm.memfd_noexec to 0 or 1");
+		return diag_set(d, -EACCES,
+				"host: executable memfds are forbidden here; set vm.memfd_noexec to 0 or 1");
 	if (fd < 0)
 		return diag_set(d, -errno, "host: memfd_create: %s", strerror(errno));
 	if (ftruncate(fd, (off_t)size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
@@ -47,7 +48,8 @@ static int create(const char *name, unsigned flags, size_t size, struct diag *d)
 static int map_at(uint64_t at, size_t size, int fd, const char *what, struct diag *d)
 {
 	void *want = (void *)at;
-	void *got = mmap(want, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0);
+	void *got =
+	    mmap(want, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0);
 
 	if (got == MAP_FAILED)
 		return diag_set(d, -errno, "host: cannot map %zu MiB of %s at 0x%llx: %s", size >> 20, what,

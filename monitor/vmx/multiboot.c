@@ -10,13 +10,14 @@
 #define HEADER_MAGIC 0x1badb002
 #define BOOT_MAGIC 0x2badb002
 #define HEADER_SEARCH 8192
-#define FLAGS_REQUIRED 0xfffcu /* bits 0 and 1 (page-aligned modules, memory information) are always granted */
+#define FLAGS_REQUIRED                                                                                       \
+	0xfffcu /* bits 0 and 1 (page-aligned modules, memory information) are always granted */
 
 /* Multiboot information, section 3.3; only what is filled. */
 enum { INFO_MEMORY = 1, INFO_CMDLINE = 4, INFO_MODS = 8, INFO_MMAP = 0x40 };
 struct info {
-	uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4], mmap_length,
-	    mmap_addr, rest[16];
+	uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4],
+	    mmap_length, mmap_addr, rest[16];
 };
 struct module {
 	uint32_t start, end, string, reserved;
@@ -57,9 +58,11 @@ static int check_flags(const struct guest_image *g, struct diag *d)
 
 	memcpy(&flags, find(g->file, g->size) + 4, sizeof(flags));
 	if (flags & FLAGS_REQUIRED)
-		return diag_set(d, -EINVAL,
-				"%s: its Multiboot header requires features 0x%x; only page alignment and memory "
-				"information (bits 0 and 1) are there", g->path, flags & FLAGS_REQUIRED);
+		return diag_set(
+		    d, -EINVAL,
+		    "%s: its Multiboot header requires features 0x%x; only page alignment and memory "
+		    "information (bits 0 and 1) are there",
+		    g->path, flags & FLAGS_REQUIRED);
 	return 0;
 }
 
@@ -83,16 +86,17 @@ static int place_cmdline(const struct guest_image *g, struct vm *vm, const char 
 int multiboot_boot(const struct guest_image *g, struct vm *vm, const struct boot_args *args, struct diag *d)
 {
 	struct info_page page = {
-		.info = {
-			.flags = INFO_MEMORY | INFO_CMDLINE | INFO_MODS | INFO_MMAP,
-			.mem_lower = LOW_RAM_END >> 10,
-			.mem_upper = (vm->cfg.ram_size - HIGH_RAM) >> 10,
-			.cmdline = LOW_CMDLINE,
-			.mods_addr = LOW_INFO + offsetof(struct info_page, module),
-			.mmap_length = sizeof(page.mmap),
-			.mmap_addr = LOW_INFO + offsetof(struct info_page, mmap),
+	    .info =
+		{
+		    .flags = INFO_MEMORY | INFO_CMDLINE | INFO_MODS | INFO_MMAP,
+		    .mem_lower = LOW_RAM_END >> 10,
+		    .mem_upper = (vm->cfg.ram_size - HIGH_RAM) >> 10,
+		    .cmdline = LOW_CMDLINE,
+		    .mods_addr = LOW_INFO + offsetof(struct info_page, module),
+		    .mmap_length = sizeof(page.mmap),
+		    .mmap_addr = LOW_INFO + offsetof(struct info_page, mmap),
 		},
-		.mmap = {{20, 0, LOW_RAM_END, 1}, {20, HIGH_RAM, vm->cfg.ram_size - HIGH_RAM, 1}},
+	    .mmap = {{20, 0, LOW_RAM_END, 1}, {20, HIGH_RAM, vm->cfg.ram_size - HIGH_RAM, 1}},
 	};
 	int err;
 

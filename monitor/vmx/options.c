@@ -51,11 +51,13 @@ static int parse_memory(struct run_options *o, const char *text, struct diag *d)
 	if (err == -EINVAL)
 		return diag_set(d, err, "--memory %s: not a size; write it like 64M, 2G or 65536K", text);
 	if (err || o->memory > MEMORY_MAX)
-		return diag_set(d, -EINVAL,
-				"--memory %s: too large; at most %lluM fits below the device addresses at 0xc0000000",
-				text, MEMORY_MAX >> 20);
+		return diag_set(
+		    d, -EINVAL,
+		    "--memory %s: too large; at most %lluM fits below the device addresses at 0xc0000000",
+		    text, MEMORY_MAX >> 20);
 	if (o->memory < MEMORY_MIN)
-		return diag_set(d, -EINVAL, "--memory %s: too small; give at least %lluM", text, MEMORY_MIN >> 20);
+		return diag_set(d, -EINVAL, "--memory %s: too small; give at least %lluM", text,
+				MEMORY_MIN >> 20);
 	if (o->memory % PAGE_SIZE)
 		return diag_set(d, -EINVAL, "--memory %s: not a multiple of 4K", text);
 	return 0;
@@ -95,14 +97,24 @@ static int parse_workers(struct run_options *o, const char *text, struct diag *d
 	return 0;
 }
 
-enum { OPT_INITRD = 1, OPT_APPEND, OPT_MEMORY, OPT_CONSOLE, OPT_MODE, OPT_WORKERS, OPT_AUDIT, OPT_STATS, OPT_TRACE };
+enum {
+	OPT_INITRD = 1,
+	OPT_APPEND,
+	OPT_MEMORY,
+	OPT_CONSOLE,
+	OPT_MODE,
+	OPT_WORKERS,
+	OPT_AUDIT,
+	OPT_STATS,
+	OPT_TRACE
+};
 
 static const struct option longopts[] = {
-	{"initrd", required_argument, NULL, OPT_INITRD},   {"append", required_argument, NULL, OPT_APPEND},
-	{"memory", required_argument, NULL, OPT_MEMORY},   {"console", required_argument, NULL, OPT_CONSOLE},
-	{"mode", required_argument, NULL, OPT_MODE},	   {"workers", required_argument, NULL, OPT_WORKERS},
-	{"audit", required_argument, NULL, OPT_AUDIT},	   {"stats", no_argument, NULL, OPT_STATS},
-	{"trace", required_argument, NULL, OPT_TRACE},	   {NULL, 0, NULL, 0},
+    {"initrd", required_argument, NULL, OPT_INITRD}, {"append", required_argument, NULL, OPT_APPEND},
+    {"memory", required_argument, NULL, OPT_MEMORY}, {"console", required_argument, NULL, OPT_CONSOLE},
+    {"mode", required_argument, NULL, OPT_MODE},     {"workers", required_argument, NULL, OPT_WORKERS},
+    {"audit", required_argument, NULL, OPT_AUDIT},   {"stats", no_argument, NULL, OPT_STATS},
+    {"trace", required_argument, NULL, OPT_TRACE},   {NULL, 0, NULL, 0},
 };
 
 static int parse_one(struct run_options *o, int c, const char *arg, struct diag *d)
@@ -155,9 +167,11 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct diag 
 			continue;
 		}
 		if (c == ':')
-			return diag_set(d, -EINVAL, "run: %s: needs a value; see `paravane run --help`", argv[optind - 1]);
+			return diag_set(d, -EINVAL, "run: %s: needs a value; see `paravane run --help`",
+					argv[optind - 1]);
 		if (c == '?' && optopt > OPT_TRACE) /* a short one; all of ours are long */
-			return diag_set(d, -EINVAL, "run: -%c: unknown option; see `paravane run --help`", optopt);
+			return diag_set(d, -EINVAL, "run: -%c: unknown option; see `paravane run --help`",
+					optopt);
 		if (c == '?')
 			return diag_set(d, -EINVAL, "run: %s: unknown option; see `paravane run --help`",
 					argv[optind - 1]);

@@ -13,14 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 #define HOP_LEN 5
 #define INT3 0xcc
 
 static int differs(const struct guest_image *g, struct diag *d, const char *what)
 {
-	return diag_set(d, -EKEYREJECTED, "%s: image and manifest do not match: %s; patch the kernel again", g->path,
-			what);
+	return diag_set(d, -EKEYREJECTED, "%s: image and manifest do not match: %s; patch the kernel again",
+			g->path, what);
 }
 
 static bool jumps(const uint8_t *at, uint32_t va, uint32_t to)
@@ -41,7 +40,8 @@ static bool window_stands(const struct guest_image *g, const struct manifest_win
 		return false;
 	if (w->tactic == TACTIC_HOP) {
 		hop = guest_image_at(g, w->hop, HOP_LEN);
-		if (!hop || at[0] != 0xeb || w->va + 2 + (uint32_t)(int8_t)at[1] != w->hop || !jumps(hop, w->hop, w->stub))
+		if (!hop || at[0] != 0xeb || w->va + 2 + (uint32_t)(int8_t)at[1] != w->hop ||
+		    !jumps(hop, w->hop, w->stub))
 			return false;
 		n = 2;
 	} else if (w->tactic != TACTIC_BREAKPOINT) {
@@ -57,19 +57,23 @@ static bool window_stands(const struct guest_image *g, const struct manifest_win
 	return true;
 }
 
-static int undo_window(const struct guest_image *g, const struct manifest_window *w, uint8_t *source, size_t size,
-		       struct diag *d)
+static int undo_window(const struct guest_image *g, const struct manifest_window *w, uint8_t *source,
+		       size_t size, struct diag *d)
 {
 	const uint8_t *original = g->manifest.originals + w->original;
 	int64_t at = guest_image_offset(g, w->va, w->len);
 	int64_t hop = w->hop == MANIFEST_NONE ? 0 : guest_image_offset(g, w->hop, HOP_LEN);
 
 	if (at < 0 || hop < 0 || (uint64_t)at + w->len > size || (uint64_t)hop + HOP_LEN > size)
-		return diag_set(d, -EKEYREJECTED, "%s: image and manifest do not match: the window at 0x%x lies outside "
-						  "the image; patch the kernel again", g->path, w->va);
+		return diag_set(d, -EKEYREJECTED,
+				"%s: image and manifest do not match: the window at 0x%x lies outside "
+				"the image; patch the kernel again",
+				g->path, w->va);
 	if (!window_stands(g, w))
-		return diag_set(d, -EKEYREJECTED, "%s: image and manifest do not match: at 0x%x stands not the jump that "
-						  "the patcher put there; patch the kernel again", g->path, w->va);
+		return diag_set(d, -EKEYREJECTED,
+				"%s: image and manifest do not match: at 0x%x stands not the jump that "
+				"the patcher put there; patch the kernel again",
+				g->path, w->va);
 	memcpy(source + at, original, w->len);
 	if (w->hop != MANIFEST_NONE)
 		memcpy(source + hop, original + w->len, HOP_LEN);
@@ -104,9 +108,11 @@ static int check_phdrs(const struct guest_image *g, const Elf32_Ehdr *old, const
 		return differs(g, d, "the number of program headers was changed");
 	for (size_t i = 0; i < table; i += sizeof(Elf32_Phdr))
 		if (memcmp(source + old->e_phoff + i, g->file + now.e_phoff + i, sizeof(Elf32_Phdr)))
-			return diag_set(d, -EKEYREJECTED,
-					"%s: image and manifest do not match: program header %zu was changed; patch the "
-					"kernel again", g->path, i / sizeof(Elf32_Phdr));
+			return diag_set(
+			    d, -EKEYREJECTED,
+			    "%s: image and manifest do not match: program header %zu was changed; patch the "
+			    "kernel again",
+			    g->path, i / sizeof(Elf32_Phdr));
 	return 0;
 }
 

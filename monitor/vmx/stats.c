@@ -107,8 +107,8 @@ static void print_sites(const struct vm *vm, FILE *out)
 	for (i = 0; i < n && i < HOTTEST; i++) {
 		const struct policy *p = site_policy(&s[i]);
 
-		fprintf(out, "  0x%08x  %-10s %-10s %-21s %12" PRIu64 "\n", s[i].va, kind_name(s[i].kind), p->mnemonic,
-			p->form, s[i].count);
+		fprintf(out, "  0x%08x  %-10s %-10s %-21s %12" PRIu64 "\n", s[i].va, kind_name(s[i].kind),
+			p->mnemonic, p->form, s[i].count);
 	}
 	free(s);
 }
@@ -120,16 +120,16 @@ static void print_pages(const struct vm *vm, FILE *out)
 		const char *name;
 		uint64_t n;
 	} rows[] = {
-		{"code pages verified", s->pages_verified},
-		{"code pages demoted by a guest write", s->pages_demoted},
-		{"code pages verified again", s->pages_reverified},
-		{"code pages refused", s->pages_refused},
-		{"baton passes between workers", s->baton_passes},
-		{"host mmap", s->host_mmap},
-		{"host mprotect", s->host_mprotect},
-		{"host munmap", s->host_munmap},
-		{"host modify_ldt", s->host_ldt},
-		{"host futex", s->host_futex},
+	    {"code pages verified", s->pages_verified},
+	    {"code pages demoted by a guest write", s->pages_demoted},
+	    {"code pages verified again", s->pages_reverified},
+	    {"code pages refused", s->pages_refused},
+	    {"baton passes between workers", s->baton_passes},
+	    {"host mmap", s->host_mmap},
+	    {"host mprotect", s->host_mprotect},
+	    {"host munmap", s->host_munmap},
+	    {"host modify_ldt", s->host_ldt},
+	    {"host futex", s->host_futex},
 	};
 
 	fprintf(out, "memory and workers\n");
@@ -147,7 +147,8 @@ void stats_print(const struct vm *vm, uint64_t wall_ns, FILE *out)
 	fprintf(out, "--- paravane: statistics of the run\n");
 	fprintf(out, "%-58s %12.1f ms\n", "wall-clock time, set-up included", (double)wall_ns / 1e6);
 	if (vm->stats.guest_tsc_init)
-		fprintf(out, "%-58s %12.1f ms\n", "guest start to first user mode", guest_ms(vm, vm->stats.guest_tsc_init));
+		fprintf(out, "%-58s %12.1f ms\n", "guest start to first user mode",
+			guest_ms(vm, vm->stats.guest_tsc_init));
 	print_exits(vm, out);
 	print_hypercalls(vm, out);
 	print_interrupts(vm, out);
@@ -198,10 +199,10 @@ static json_t *audit_json(const struct vm *vm, const uint8_t sha256[32])
 	for (i = 0; s && i < n; i++) {
 		if (s[i].kind == EXIT_STUB)
 			continue; /* served as planned */
-		json_array_append_new(sites,
-				      json_pack("{s:I, s:s, s:I, s:s, s:s}", "va", (json_int_t)s[i].va, "op",
-						site_policy(&s[i])->id, "count", (json_int_t)s[i].count, "kind",
-						kind_name(s[i].kind), "reason", site_reason(vm, &s[i])));
+		json_array_append_new(sites, json_pack("{s:I, s:s, s:I, s:s, s:s}", "va", (json_int_t)s[i].va,
+						       "op", site_policy(&s[i])->id, "count",
+						       (json_int_t)s[i].count, "kind", kind_name(s[i].kind),
+						       "reason", site_reason(vm, &s[i])));
 	}
 	free(s);
 	return json_pack("{s:i, s:s, s:o}", "version", 1, "image_sha256", hex, "sites", sites);

@@ -3,8 +3,8 @@
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/vm.h"
 
-__attribute__((weak, target("general-regs-only"))) void vm_stop(struct vm *vm, enum stop_kind kind, uint32_t code,
-								const char *text)
+__attribute__((weak, target("general-regs-only"))) void vm_stop(struct vm *vm, enum stop_kind kind,
+								uint32_t code, const char *text)
 {
 	uint32_t none = STOP_NONE;
 	size_t i;

@@ -42,7 +42,15 @@
 #pragma weak vmm_worker_prepare
 
 /* epoll's user data: what a descriptor is. From SOURCE_WORKER on: worker indices. */
-enum source { SOURCE_NOTIFY, SOURCE_TIMER, SOURCE_SIGNAL, SOURCE_ZYGOTE, SOURCE_IN, SOURCE_OUT, SOURCE_WORKER };
+enum source {
+	SOURCE_NOTIFY,
+	SOURCE_TIMER,
+	SOURCE_SIGNAL,
+	SOURCE_ZYGOTE,
+	SOURCE_IN,
+	SOURCE_OUT,
+	SOURCE_WORKER
+};
 
 /* A console descriptor that epoll cannot watch (a file, /dev/null) is always ready. */
 struct watch {
@@ -104,7 +112,8 @@ static int open_descriptors(struct vmx *x, struct diag *d)
 		return diag_set(d, -errno, "host: no descriptors: %s", strerror(errno));
 	if (x->o->trace) {
 		x->cfg.trace = true;
-		x->cfg.trace_fd = open(x->o->trace, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+		x->cfg.trace_fd =
+		    open(x->o->trace, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
 		if (x->cfg.trace_fd < 0)
 			return diag_set(d, -errno, "--trace: %s: %s", x->o->trace, strerror(errno));
 	}
@@ -226,7 +235,8 @@ static int start_workers(struct vmx *x, struct diag *d)
 
 /* --- serving --------------------------------------------------------------------------------------------- */
 
-static void __attribute__((format(printf, 3, 4))) stop(struct vmx *x, enum stop_kind kind, const char *fmt, ...)
+static void __attribute__((format(printf, 3, 4)))
+stop(struct vmx *x, enum stop_kind kind, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -379,7 +389,8 @@ static int end_status(const struct vmx *x, struct diag *d)
 	case STOP_POWEROFF:
 		if (!x->stop_code)
 			return EXIT_STATUS_OK;
-		diag_set(d, 0, "the guest ended the run with code %u%s%s", x->stop_code, text[0] ? ": " : "", text);
+		diag_set(d, 0, "the guest ended the run with code %u%s%s", x->stop_code, text[0] ? ": " : "",
+			 text);
 		return EXIT_STATUS_CRASH;
 	case STOP_USER:
 		diag_set(d, 0, "%s", text);

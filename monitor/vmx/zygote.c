@@ -151,7 +151,8 @@ static void __attribute__((noreturn)) zygote_body(struct vm *vm, int sock)
 		struct answer a = {err ?: -EINVAL, 0};
 
 		if (!err && o.index < WORKERS_MAX)
-			a = o.what == ORDER_FORK ? order_fork(vm, o.index, &jail, pids) : order_reap(o.index, pids);
+			a = o.what == ORDER_FORK ? order_fork(vm, o.index, &jail, pids)
+						 : order_reap(o.index, pids);
 		if (write(sock, &a, sizeof(a)) != sizeof(a))
 			break;
 	}
