@@ -11,7 +11,9 @@ good=$work/good.pv
 "$pv" patch "$src" -o "$good" >"$work/err" 2>&1
 tap $? "a good image to spoil" "$work/err" || { echo "1..1"; exit 1; }
 
-# refuse NAME WORD COMMAND...: refused, with WORD in the message
+# refuse NAME WORD COMMAND...: refused, with WORD in the message and the exit status `want` (2: the user's mistake;
+# 4: the proof failed)
+want=2
 refuse()
 {
 	local name=$1 word=$2 status
@@ -19,7 +21,7 @@ refuse()
 	timeout -k 5 60 "$@" </dev/null >"$work/err" 2>&1
 	status=$?
 	echo "(exit status $status)" >>"$work/err"
-	[ $status -gt 0 ] && [ $status -lt 124 ] && grep -qi -- "$word" "$work/err" &&
+	[[ $status =~ ^($want)$ ]] && grep -qiE -e "$word" "$work/err" &&
 		! grep -qE 'Sanitizer|runtime error' "$work/err"
 	tap $? "$name" "$work/err"
 }
@@ -27,10 +29,15 @@ refuse()
 refuse "no command" usage "$pv"
 refuse "unknown command" fnord "$pv" fnord
 for c in audit patch unpatch verify run; do
-	refuse "$c: no file" usage "$pv" $c
+	refuse "$c: no file" 'usage|--help' "$pv" $c
 	refuse "$c: unknown option" fnord "$pv" $c --fnord "$good"
-	refuse "$c: a file that is not there" nowhere "$pv" $c "$work/nowhere" "$work/nowhere" -o "$work/o"
 done
+refuse "audit: a file that is not there" nowhere "$pv" audit "$work/nowhere"
+refuse "patch: a file that is not there" nowhere "$pv" patch "$work/nowhere" -o "$work/o.pv"
+refuse "unpatch: a file that is not there" nowhere "$pv" unpatch "$work/nowhere" -o "$work/o.pv"
+refuse "verify: a source that is not there" nowhere "$pv" verify "$work/nowhere" "$good"
+refuse "verify: a patched file that is not there" nowhere "$pv" verify "$src" "$work/nowhere"
+refuse "run: a file that is not there" nowhere "$pv" run "$work/nowhere"
 
 : >"$work/empty"
 head -c 1000000 "$src" >"$work/short"
@@ -46,13 +53,17 @@ refuse "patch: an output that cannot be written" nodir "$pv" patch "$src" -o "$w
 refuse "run: an image that was not patched" vmlinuz-686 "$pv" run "$src"
 
 head -c $(($(stat -c %s "$good") - 5000)) "$good" >"$work/cut.pv"
+want='2|4'
 refuse "run: a patched file cut short" cut "$pv" run "$work/cut.pv"
 refuse "verify: a patched file cut short" cut "$pv" verify "$src" "$work/cut.pv"
 # One byte of .text changed by hand: 3 MiB into the file is code in every 6.1 kernel.
 cp "$good" "$work/edited.pv"
 printf '\xf4' | dd of="$work/edited.pv" bs=1 seek=3145728 conv=notrunc status=none
+want=4
 refuse "verify: a patched file edited by hand" . "$pv" verify "$src" "$work/edited.pv"
+refuse "run: a patched file edited by hand" edited "$pv" run "$work/edited.pv"
 refuse "verify: another kernel's image" . "$pv" verify "$guests/vmlinuz-686-pae" "$good"
+want=2
 
 refuse "run: missing initrd" nowhere "$pv" run "$good" --initrd "$work/nowhere"
 refuse "run: memory too small" memory "$pv" run "$good" --memory 1M

@@ -38,7 +38,9 @@ for kernel in 686 686-pae amd64; do
 				m ~ /^(in|out|ins|outs|lldt|ltr|lmsw|clts|inv[a-z]+|wbinvd|wbnoinvd|rdmsr|wrmsr)$/ ||
 				m ~ /^(rdpmc|cpuid|rdtscp?|[xs]setbv|xgetbv|rdpkru|wrpkru|xrstors?(64)?|xsaves(64)?)$/ ||
 				m ~ /^(rdpid|rdpru|u?monitorx?|u?mwaitx?|tpause|stac|clac|sysenter|sysexitq?)$/ ||
-				m ~ /^(syscall|sysretq?[dlq]?|swapgs|vm(call|launch|resume|xo[nf]+|read|write|clear|ptrl[dt]|ptrst|func|mcall|run|load|save)|pvalidate|rmp[a-z]+|psmash|stgi|clgi|skinit|getsec|(rd|wr)[fg]sbase)$/ ||
+				m ~ /^(syscall|sysretq?[dlq]?|swapgs|stgi|clgi|skinit|getsec|(rd|wr)[fg]sbase)$/ ||
+				m ~ /^vm(m?call|launch|resume|xo[nf]+|read|write|clear|ptrld|ptrst|func|run)$/ ||
+				m ~ /^(vmload|vmsave|vmgexit|pvalidate|psmash|rmpadjust|rmpupdate)$/ ||
 				m ~ /^(seamcall|tdcall|encl[suv]|pconfig|rsm|xsusldtrk|hreset)$/
 			hit = hit || m ~ /^(call|jmp)$/ && (ops ~ /FWORD|TBYTE/ || ops ~ /^ *0x[0-9a-f]+:/)
 			hit = hit || m ~ /^(push|pop)[wq]?$/ && ops ~ /^ *[cdefgs]s$/
