@@ -41,6 +41,7 @@ static int stubs_alloc(struct stubs *st, struct lower *l, struct manifest *m, co
 	m->sites = calloc(plan->n_sites + 1, sizeof(*m->sites));
 	if (!st->bytes || !m->points || !m->windows || !m->sites)
 		return -ENOMEM;
+	memset(st->bytes, 0xcc, pads); /* int3 where no pad comes: a stray jump must not slide into a stub */
 	*l = (struct lower){.hole_base = m->h.hole_base,
 			    .code = st->bytes + pads,
 			    .code_va = m->h.hole_base + ABI_STUBS + pads,
