@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* `paravane verify IMAGE PATCHED`: print the proof's outcome, or every reason why there is none. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hypercalls/command.h"
+#include "patcher/verify.h"
+
+static int read_file(const char *path, uint8_t **buf, size_t *size, struct diag *d)
+{
+	FILE *f = fopen(path, "rb");
+	long n = -1;
+	int err = 0;
+
+	if (!f)
+		return diag_set(d, -errno, "%s: %s", path, strerror(errno));
+	if (!fseek(f, 0, SEEK_END))
+		n = ftell(f);
+	*buf = n >= 0 ? malloc(n + 1) : NULL;
+	rewind(f);
+	if (!*buf || fread(*buf, 1, n, f) != (size_t)n) {
+		err = diag_set(d, n < 0 ? -EINVAL : -EIO, "%s: cannot be read as a file", path);
+		free(*buf);
+		*buf = NULL;
+	}
+	*size = n;
+	fclose(f);
+	return err;
+}
+
+static void print_result(const char *path, const struct verify_result *r)
+{
+	if (r->failures) {
+		fputs(r->text, stderr);
+		fprintf(stderr, "paravane verify: %s: REFUSED: %zu failure%s\n", path, r->failures,
+			r->failures == 1 ? "" : "s");
+		return;
+	}
+	printf("%s: verified: %zu sites, %zu windows (%zu by hop, %zu breakpoints), %zu stubs with %zu instructions; "
+	       "%llu bytes checked against %zu instructions and %zu targets of the source",
+	       path, r->sites, r->windows, r->hops, r->breakpoints, r->stubs, r->points,
+	       (unsigned long long)r->bytes_checked, r->instructions, r->targets);
+	if (r->odd)
+		printf(" (%zu relocated words name the middle of an instruction: taken for arithmetic)", r->odd);
+	putchar('\n');
+}
+
+static int verify_files(const char *image, const char *patched, struct diag *d)
+{
+	struct image img;
+	struct verify_source *src = NULL;
+	struct verify_result r = { 0 };
+	uint8_t *out = NULL;
+	size_t out_size = 0;
+	int err = image_load(&img, image, false, 0, 0, d);
+
+	if (err)
+		return err;
+	err = read_file(patched, &out, &out_size, d);
+	if (!err) {
+		src = verify_source_load(&img, 2, d);
+		err = src ? verify_check(src, out, out_size, &r, d) : -EINVAL;
+	}
+	if (src && (!err || err == -EBADMSG))
+		print_result(patched, &r);
+	free(r.text);
+	free(out);
+	verify_source_free(src);
+	image_free(&img);
+	return err;
+}
+
+static int run(int argc, char **argv)
+{
+	struct diag d = { "" };
+	int err;
+
+	if (argc != 3 || argv[1][0] == '-') {
+		fprintf(stderr, "usage: paravane verify %s\n", verify_command.synopsis);
+		return EXIT_STATUS_USER;
+	}
+	err = verify_files(argv[1], argv[2], &d);
+	if (!err)
+		return EXIT_STATUS_OK;
+	if (err == -EBADMSG && !d.text[0])
+		return EXIT_STATUS_REFUSED;
+	fprintf(stderr, "paravane verify: %s\n", d.text[0] ? d.text : strerror(-err));
+	return EXIT_STATUS_USER;
+}
+
+const struct command verify_command = {
+	.name = "verify",
+	.synopsis = "IMAGE PATCHED",
+	.summary = "prove with a second disassembler that PATCHED means the same as IMAGE",
+	.run = run,
+};
