@@ -36,7 +36,7 @@ static void answer(struct i8042 *k, uint8_t value, uint8_t error)
 
 static void write_output_port(struct i8042 *k, uint8_t value)
 {
-	k->output_port = value;
+	k->output_port = value & ~OUT_OBF; /* that one shows the buffer */
 	if (!(value & OUT_RUN))
 		request_raise(k->request, MACHINE_RESET, 0);
 }

@@ -29,8 +29,8 @@ static const struct device_row table[] = {
 };
 /* clang-format on */
 
-#define ROWS	    (sizeof(table) / sizeof(*table))
-#define PORTS	    4
+#define ROWS (sizeof(table) / sizeof(*table))
+#define PORTS 4
 #define STATE_MAGIC 0x31564450u /* "PDV1": changes with any chip's list of fields */
 
 static void *chip_of(struct machine *m, const struct device_row *row)
@@ -134,7 +134,7 @@ uint32_t machine_in(struct machine *m, uint16_t port, unsigned size, uint64_t no
 	now = clock_at(m, now);
 	row = find(port, &wide);
 	if (row && wide)
-		return row->ops->read(chip_of(m, row), port, size, now);
+		return row->ops->read(chip_of(m, row), port, size, now) & (UINT32_MAX >> (32 - 8 * size));
 	for (i = 0; i < size; i++) {
 		if (i)
 			row = find(port + i, &wide);

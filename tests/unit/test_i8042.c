@@ -111,6 +111,9 @@ static void test_reset_line_and_a20(void **state)
 	out(0x64, 0xdf);
 	command(&v, 0x1d0);
 	assert_int_equal(v & 3, 3);
+	out(0x64, 0xdd);
+	command(&v, 0x1d0);
+	assert_int_equal(v, 0xcd);
 	out(0x64, 0xff); /* pulses nothing: the end of the usual A20 sequence */
 	assert_int_equal(request.kind, MACHINE_RUN);
 	v = 0xfe;
@@ -146,6 +149,18 @@ static void test_ram_and_misc(void **state)
 	assert_int_equal(in(0x60), 0xfe);
 	command(&v, 0x1ab);
 	assert_int_equal(v, 0);
+	/* the system flag follows bit 2 of the command byte, and the self-test */
+	assert_int_equal(in(0x64), 0x1c);
+	v = 0x40;
+	command(&v, 0x1060);
+	assert_int_equal(in(0x64), 0x10); /* the last write was data */
+	command(&v, 0x1aa);
+	assert_int_equal(in(0x64), 0x1c);
+	v = 0x64;
+	command(&v, 0x1060);
+	v = 0;
+	command(&v, 0x107f);
+	assert_int_equal(in(0x64), 0x14);
 	/* a command byte in between gives up a half-finished command */
 	out(0x64, 0xd1);
 	out(0x64, 0x20);

@@ -70,6 +70,7 @@ static void test_clock_is_exact(void **state)
 	assert_int_equal(i8254_ticks(NS), 1193182);
 	assert_int_equal(i8254_ticks(NS - 1), 1193181);
 	assert_int_equal(i8254_ticks(NS * 86400 * 365 * 30), 1193182ull * 86400 * 365 * 30);
+	assert_int_equal(i8254_tick_ns(1193182), NS);
 	for (t = 1; t < 1193182ull * 1000; t = t * 3 + 1) {
 		ns = i8254_tick_ns(t);
 		assert_int_equal(i8254_ticks(ns), t);
@@ -529,6 +530,19 @@ static void test_absurd_counts(void **state)
 	}
 }
 
+static void refused(const struct i8254 *good, size_t offset, uint8_t value)
+{
+	struct i8254 bad = *good, into = *good;
+	uint8_t buf[512];
+	struct state s = {.buf = buf, .cap = sizeof(buf)};
+
+	((uint8_t *)&bad)[offset] = value;
+	i8254_ops.state(&bad, &s);
+	s = (struct state){.buf = buf, .cap = sizeof(buf), .restoring = true};
+	i8254_ops.state(&into, &s);
+	assert_int_equal(s.err, -EINVAL);
+}
+
 static void test_save_restore(void **state)
 {
 	struct i8254 p, q;
@@ -549,6 +563,14 @@ static void test_save_restore(void **state)
 	assert_int_equal(deadline(&p), deadline(&q));
 	assert_int_equal(p.owed, q.owed);
 	assert_int_equal(in(&q, 0x61), in(&p, 0x61));
+
+	/* what no chip can have saved */
+	refused(&p, offsetof(struct i8254, channel[0].mode), 6);
+	refused(&p, offsetof(struct i8254, channel[1].access), 0);
+	refused(&p, offsetof(struct i8254, channel[1].access), 4);
+	refused(&p, offsetof(struct i8254, channel[2].count) + 2, 2);
+	refused(&p, offsetof(struct i8254, channel[2].loaded) + 2, 2);
+	refused(&p, offsetof(struct i8254, owed) + 1, 0xff);
 }
 
 int main(void)

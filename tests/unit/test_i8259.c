@@ -86,6 +86,9 @@ static void test_vectors_and_eoi(void **state)
 	out(&p, 0x20, 0x20); /* non-specific */
 	out(&p, 0x20, 0x0b);
 	assert_int_equal(in(&p, 0x20), 0);
+	pulse(&p, 0);
+	assert_true(i8259_intr(&p));
+	assert_int_equal(i8259_ack(&p), 0x30);
 }
 
 static void test_mask(void **state)

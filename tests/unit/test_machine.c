@@ -82,6 +82,8 @@ static void test_resets(void **state)
 	(void)state;
 	out(0xcf9, 0x02);
 	assert_int_equal(machine_request(m), MACHINE_RUN);
+	assert_int_equal(in(0xcf9), 0x02);
+	assert_int_equal(machine_in(m, 0xcf9, 2, 0), 0xffff);
 	out(0xcf9, 0x06);
 	assert_int_equal(machine_request(m), MACHINE_RESET);
 	out(0xf4, 1);
@@ -100,8 +102,10 @@ static void test_power_off_and_exit(void **state)
 	(void)state;
 	machine_out(m, 0x604, 2, 0x2000 | 5 << 10, 0); /* S-state that is not there */
 	assert_int_equal(machine_request(m), MACHINE_RUN);
+	assert_int_equal(machine_in(m, 0x604, 2, 0), 5 << 10); /* SLP_EN is write-only */
 	machine_out(m, 0x604, 2, 0x2000, 0);
 	assert_int_equal(machine_request(m), MACHINE_POWEROFF);
+	assert_int_equal(machine_in(m, 0x604, 2, 0), 0);
 	setup(state);
 	out(0x605, 0x20);
 	assert_int_equal(machine_request(m), MACHINE_POWEROFF);

@@ -5,7 +5,7 @@
 
 #include "monitor/dev/mc146818.h"
 
-#define NS    1000000000ull
+#define NS 1000000000ull
 #define EPOCH 1700000000 /* Tue 2023-11-14 22:13:20 UTC */
 
 static struct mc146818 c;
@@ -115,9 +115,17 @@ static void test_modes(void **state)
 	assert_int_equal(in(4), 0x12); /* midnight is 12 am */
 	now = 14 * 3600 * NS;
 	assert_int_equal(in(4), 0x92);
+	assert_int_equal(in(2), 0x13);
 	out(4, 0x81); /* 1 pm */
 	out(0x0b, 0x02);
 	assert_int_equal(in(4), 0x13);
+	out(0x0b, 0x82); /* standing still, the cells are what they are */
+	now += 100 * NS;
+	assert_int_equal(in(4), 0x13);
+	out(0x0b, 0x86);
+	assert_int_equal(in(4), 0x13);
+	out(0x0b, 0x06);
+	assert_int_equal(in(4), 0x13); /* 19 hours, now */
 }
 
 static void test_update_in_progress(void **state)
@@ -291,7 +299,11 @@ static void test_periodic(void **state)
 		}
 		assert_int_equal(now, NS); /* without drift */
 	}
+	out(0x0b, 0x52); /* the earlier of two */
+	assert_int_equal(deadline(), NS + NS / 2);
+	in(0x0c);
 	out(0x0a, 0x20);
+	out(0x0b, 0x42);
 	assert_int_equal(deadline(), NO_DEADLINE);
 	out(0x0a, 0x76); /* divider held */
 	assert_int_equal(deadline(), NO_DEADLINE);
