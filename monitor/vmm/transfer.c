@@ -72,8 +72,11 @@ int stack_push(struct vm *vm, struct stack *st, const uint32_t *word, unsigned n
 			half[n - 1 - i] = (uint16_t)word[i];
 		}
 		if (gmem_write(vm, gva(st->ss.base + sp), size == 4 ? (void *)full : half, n * size,
-			       st->access) < 0)
+			       st->access) < 0) {
+			/* hardware pushes downward: the first word meets the fault */
+			vm->vcpu.exc_cr2 = st->ss.base + sp + (n - 1) * size;
 			return -EFAULT;
+		}
 		stack_move(st, -(n * size));
 		return 0;
 	}
