@@ -177,6 +177,7 @@ static void test_set_bit_keeps_the_phase(void **state)
 	(void)state;
 	now = NS / 4;
 	out(0x0b, 0x82);
+	assert_int_equal(shown(), EPOCH); /* the cells hold the time that it stopped at */
 	out(0, 0x00);
 	now += NS / 2;
 	out(0x0b, 0x02);
