@@ -187,7 +187,6 @@ static void init_shared(struct vm *vm)
 	ring_init(&vm->shared.console_in);
 	ring_init(&vm->shared.console_out);
 	atomic_store(&vm->shared.owner, 0); /* the baton waits for worker 0 */
-	atomic_store(&vm->shared.worker[0].wake, 1);
 }
 
 /* 0, or the exit status to end with. */
@@ -365,7 +364,9 @@ static int serve_console(struct vmx *x)
 	ready |= watch_set(x, &x->out, console_wants_out(c) ? c->out : -1, EPOLLOUT, SOURCE_OUT);
 	if (ready)
 		return 0;
-	return c->in_len ? 5 : -1; /* the ring is full: the guest does not say when it has read some */
+	return c->in_len
+		   ? 100
+		   : -1; /* the ring is full; the guest says when it fits again, but do not rely on it */
 }
 
 static void serve_until_stop(struct vmx *x)
@@ -396,7 +397,7 @@ static int end_status(const struct vmx *x, struct diag *d)
 		diag_set(d, 0, "%s", text);
 		return EXIT_STATUS_OK;
 	case STOP_RESET:
-		diag_set(d, 0, "the guest asked for a reset%s%s", text[0] ? ": " : "", text);
+		diag_set(d, 0, "%s", text[0] ? text : "the guest asked for a reset");
 		return EXIT_STATUS_RESET;
 	case STOP_CRASH:
 		diag_set(d, 0, "the guest crashed: %s", text);

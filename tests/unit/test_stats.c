@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "monitor/vmx/stats.h"
+
+static struct vm *vm;
+static char strings[] = "\0no room before 0xc1000010";
+static struct manifest_site sites[] = {{.va = 0xc1000000, .op = OP_NONE + 1, .reason = 1},
+				       {.va = 0xc1000008, .op = OP_NONE + 2}};
+
+static void count(size_t slot, uint32_t va, uint16_t op, uint8_t kind, uint64_t n)
+{
+	vm->stats.sites[slot] = (struct site_count){va, op, kind, 0, n};
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	vm = calloc(1, sizeof(*vm));
+	vm->cfg.tsc_hz = 1000000000;
+	vm->cfg.patched = true;
+	vm->manifest.h.n_sites = 2;
+	vm->manifest.h.n_strings = sizeof(strings);
+	vm->manifest.sites = sites;
+	vm->manifest.strings = strings;
+	count(7, 0xc1000000, sites[0].op, EXIT_TRAP, 5);
+	count(99, 0xc1000008, sites[1].op, EXIT_STUB, 1000); /* as planned: not for the audit */
+	count(3, 0xf8400000, 0xffff, EXIT_BREAKPOINT, 50);   /* a module, an op that no table has */
+	vm->stats.exits[EXIT_STUB] = 1000;
+	vm->stats.cycles[EXIT_STUB] = 2000000;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	free(vm);
+	return 0;
+}
+
+static void audit_file(void **state)
+{
+	char path[] = "/tmp/pv-audit.XXXXXX";
+	uint8_t hash[32] = {0xab, [31] = 0x01};
+	struct diag d = {""};
+	json_t *root, *list, *first, *second;
+
+	(void)state;
+	close(mkstemp(path));
+	assert_int_equal(stats_write_audit(vm, hash, path, &d), 0);
+	root = json_load_file(path, 0, NULL);
+	unlink(path);
+	assert_non_null(root);
+	assert_int_equal(json_integer_value(json_object_get(root, "version")), 1);
+	assert_string_equal(json_string_value(json_object_get(root, "image_sha256")),
+			    "ab00000000000000000000000000000000000000000000000000000000000001");
+	list = json_object_get(root, "sites");
+	assert_int_equal(json_array_size(list), 2);
+	first = json_array_get(list, 0); /* hottest first */
+	second = json_array_get(list, 1);
+	assert_int_equal(json_integer_value(json_object_get(first, "va")), 0xf8400000);
+	assert_int_equal(json_integer_value(json_object_get(first, "count")), 50);
+	assert_string_equal(json_string_value(json_object_get(first, "kind")), "breakpoint");
+	assert_string_equal(json_string_value(json_object_get(first, "reason")),
+			    "the patcher did not find it");
+	assert_string_equal(json_string_value(json_object_get(second, "kind")), "trap");
+	assert_string_equal(json_string_value(json_object_get(second, "op")), policy_get(sites[0].op)->id);
+	assert_string_equal(json_string_value(json_object_get(second, "reason")), strings + 1);
+	json_decref(root);
+}
+
+static void audit_nowhere(void **state)
+{
+	uint8_t hash[32] = {0};
+	struct diag d = {""};
+
+	(void)state;
+	assert_int_not_equal(stats_write_audit(vm, hash, "/nonexistent/a.json", &d), 0);
+	assert_non_null(strstr(d.text, "/nonexistent/a.json"));
+}
+
+static void printed(void **state)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	(void)state;
+	stats_print(vm, 5000000, f);
+	fclose(f);
+	assert_non_null(strstr(text, "landing pad"));
+	assert_non_null(strstr(text, "1000"));
+	assert_non_null(strstr(text, "0xf8400000"));
+	/* Hottest first. */
+	assert_true(strstr(text, "0xc1000008") < strstr(text, "0xf8400000"));
+	assert_true(strstr(text, "0xf8400000") < strstr(text, "0xc1000000"));
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(audit_file),
+	    cmocka_unit_test(audit_nowhere),
+	    cmocka_unit_test(printed),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
