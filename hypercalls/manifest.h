@@ -81,6 +81,7 @@ struct manifest_header {
 	uint32_t header_size;
 	uint8_t source_sha256[32]; /* of the ELF that was patched (for a bzImage: of its payload) */
 	uint8_t file_sha256[32];   /* of the source file as given */
+	uint8_t stubs_sha256[32];  /* of the stubs: the one part of the code that source_sha256 does not cover */
 	uint32_t op_name_hash;	   /* FNV-1a over the policy row ids: op numbers mean the same rows */
 	uint32_t hole_base, hole_size;
 	uint32_t alias_delta; /* link address minus physical load address: where code runs before paging */

@@ -198,6 +198,8 @@ int patch_build(struct patch *p, const struct analysis *a, uint32_t hole_base, s
 	if (!err)
 		err = stubs_emit(&st, &p->m, &a->plan, d);
 	if (!err)
+		sha256(st.bytes, st.size, p->m.h.stubs_sha256);
+	if (!err)
 		err = hole_check(&a->img, hole_base, st.size, d);
 	if (!err)
 		err = verified_collect(&p->m, &a->plan, d);

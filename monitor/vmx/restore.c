@@ -143,6 +143,9 @@ static int check_source(const struct guest_image *g, uint8_t *source, size_t siz
 	memcpy(source, &old, sizeof(old));
 	err = check_hash(g, source, size, m->h.source_sha256,
 			 "without its windows it is not the kernel whose hash the manifest has", d);
+	err = err
+		  ?: check_hash(g, g->file + g->stubs.file_offset, g->stubs.file_size, m->h.stubs_sha256,
+				"its stubs were changed", d);
 	return err ?: check_phdrs(g, &old, source, size, d);
 }
 
