@@ -8,7 +8,7 @@
  *
  *   +0x0000  vCPU page: read/write for the guest at CPL 0, shared with the monitor
  *   +0x1000  gate page: 64-bit code of the monitor; GATE_EXIT and GATE_CALL are its entry points
- *   +0x2000  unused
+ *   +0x2000  instructions executed out of line; +0x3000 their redirected operands (both the monitor's)
  *   +0x10000 stubs (32-bit code) and landing pads (64-bit code), loaded from the patched image
  *   +0x7000000 (the top 16 MiB of the usual hole) never mapped: wrapped segment offsets must fault there
  *
@@ -31,6 +31,8 @@
 
 #define ABI_VCPU_PAGE 0x0000
 #define ABI_GATE_PAGE 0x1000
+#define ABI_XOL_PAGE 0x2000
+#define ABI_BOUNCE_PAGE 0x3000
 #define ABI_STUBS 0x10000
 
 #define GATE_EXIT (ABI_GATE_PAGE + 0x000) /* from landing pads; 64-bit code, site in R15D */

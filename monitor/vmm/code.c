@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* See code.h. Tables are indexed by guest-physical page; the manifest speaks in link addresses. */
+#include "monitor/vmm/code.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "monitor/vmm/mem.h"
+#include "monitor/vmm/shadow.h"
+#include "monitor/vmm/state.h"
+#include "monitor/vmm/worker.h"
+#include "monitor/vmm/world.h"
+
+#define STARTS_PER_PAGE (PAGE_SIZE / 8)
+#define IDLE_PAGES 32
+
+static struct code *code_of(const struct vm *vm)
+{
+	return &vm->vmm->code;
+}
+
+static struct code_page *page_of(const struct vm *vm, uint32_t pfn)
+{
+	const struct code *c = code_of(vm);
+	uint32_t index = pfn - (c->first_gpa >> PAGE_SHIFT);
+
+	return index < c->n_pages ? &c->page[index] : NULL;
+}
+
+static bool test_bit(const uint8_t *map, uint32_t bit)
+{
+	return map[bit >> 3] >> (bit & 7) & 1;
+}
+
+static void set_bit(uint8_t *map, uint32_t bit, bool on)
+{
+	map[bit >> 3] = (uint8_t)((map[bit >> 3] & ~(1u << (bit & 7))) | (unsigned)on << (bit & 7));
+}
+
+/* --- set-up (in the VMX process, with libc) ---------------------------------------------------------------- */
+
+static void *carve(uint8_t **at, size_t size)
+{
+	void *p = *at;
+
+	*at += (size + 63) & ~(size_t)63;
+	return p;
+}
+
+static void text_bounds(const struct manifest *m, uint32_t *first, uint32_t *pages, uint32_t *candidates)
+{
+	*first = *pages = *candidates = 0;
+	if (!m->h.n_verified)
+		return;
+	*first = m->verified[0].start;
+	*pages = (m->verified[m->h.n_verified - 1].end - *first) >> PAGE_SHIFT;
+	for (uint32_t i = 0; i < m->h.n_verified; i++)
+		*candidates += (m->verified[i].end - m->verified[i].start) >> PAGE_SHIFT;
+}
+
+size_t code_arena_size(const struct manifest *m)
+{
+	uint32_t first, pages, candidates;
+
+	text_bounds(m, &first, &pages, &candidates);
+	return (size_t)pages * (sizeof(struct code_page) + 2 * STARTS_PER_PAGE) +
+	       (size_t)candidates * (PAGE_SIZE + STARTS_PER_PAGE) + (size_t)m->h.n_points * sizeof(struct code_resume) +
+	       8 * 64;
+}
+
+static int by_guest(const void *a, const void *b)
+{
+	const struct code_resume *x = a, *y = b;
+
+	return x->guest < y->guest ? -1 : x->guest > y->guest;
+}
+
+/* Trap mode: every window undone, a trapping byte on each site: HLT is privileged and one byte long. */
+static int undo_windows(struct vm *vm, struct diag *d)
+{
+	const struct manifest *m = &vm->manifest;
+
+	for (uint32_t i = 0; i < m->h.n_windows; i++) {
+		const struct manifest_window *w = &m->windows[i];
+		uint8_t *ram = vm_ram(vm, gpa(w->va - vm->cfg.alias_delta), w->len);
+		const uint8_t *original = m->originals + w->original;
+
+		if (!ram)
+			return diag_set(d, -EINVAL, "window at %#x lies outside guest memory", w->va);
+		for (uint32_t n = 0; n < w->len; n++)
+			ram[n] = original[n];
+		if (w->hop != MANIFEST_NONE) {
+			ram = vm_ram(vm, gpa(w->hop - vm->cfg.alias_delta), 5);
+			for (uint32_t n = 0; ram && n < 5; n++)
+				ram[n] = original[w->len + n];
+		}
+	}
+	for (uint32_t i = 0; i < m->h.n_sites; i++) {
+		uint8_t *ram = vm_ram(vm, gpa(m->sites[i].va - vm->cfg.alias_delta), 1);
+
+		if (ram && m->sites[i].window != MANIFEST_NONE)
+			*ram = 0xf4;
+	}
+	return 0;
+}
+
+static void index_windows(struct vm *vm)
+{
+	const struct manifest *m = &vm->manifest;
+	struct code *c = code_of(vm);
+	uint32_t link = c->first_gpa + vm->cfg.alias_delta;
+
+	for (uint32_t i = 0; i < m->h.n_windows; i++)
+		for (uint32_t n = 1; n < m->windows[i].len; n++)
+			if (m->windows[i].va + n - link < c->n_pages << PAGE_SHIFT)
+				set_bit(c->interior, m->windows[i].va + n - link, true);
+	for (uint32_t i = 0; i < m->h.n_points; i++) {
+		const struct manifest_point *p = &m->points[i];
+
+		if (p->state != POINT_BOUNDARY || p->guest - link >= c->n_pages << PAGE_SHIFT)
+			continue;
+		if (p->flags & POINT_SHADOW)
+			set_bit(c->shadow_bound, p->guest - link, true);
+		if (test_bit(c->interior, p->guest - link))
+			c->resume[c->n_resume++] = (struct code_resume){p->guest, p->stub};
+	}
+	qsort(c->resume, c->n_resume, sizeof(*c->resume), by_guest);
+}
+
+int code_init(struct vm *vm, struct diag *d)
+{
+	const struct manifest *m = &vm->manifest;
+	struct code *c = code_of(vm);
+	uint8_t *at = (uint8_t *)(vm->vmm + 1);
+	uint32_t first, pages, candidates, n = 0;
+	int err;
+
+	text_bounds(m, &first, &pages, &candidates);
+	c->first_gpa = first - vm->cfg.alias_delta;
+	c->n_pages = pages;
+	c->page = carve(&at, pages * sizeof(*c->page));
+	c->pristine = carve(&at, (size_t)candidates * PAGE_SIZE);
+	c->starts = carve(&at, (size_t)candidates * STARTS_PER_PAGE);
+	c->interior = carve(&at, (size_t)pages * STARTS_PER_PAGE);
+	c->shadow_bound = carve(&at, (size_t)pages * STARTS_PER_PAGE);
+	c->resume = carve(&at, (size_t)m->h.n_points * sizeof(*c->resume));
+	if (vm->cfg.mode == MODE_TRAP) {
+		err = undo_windows(vm, d);
+		if (err < 0)
+			return err;
+	} else {
+		index_windows(vm);
+	}
+	for (uint32_t r = 0; r < m->h.n_verified; r++)
+		for (uint32_t va = m->verified[r].start; va < m->verified[r].end; va += PAGE_SIZE, n++) {
+			struct code_page *p = page_of(vm, (va - vm->cfg.alias_delta) >> PAGE_SHIFT);
+			const uint8_t *ram = vm_ram(vm, gpa(va - vm->cfg.alias_delta), PAGE_SIZE);
+
+			if (!ram || !p)
+				return diag_set(d, -EINVAL, "verified page %#x lies outside guest memory", va);
+			p->candidate = 1;
+			p->state = CODE_VERIFIED;
+			p->verified_index = n;
+			mem_copy(c->pristine + (size_t)n * PAGE_SIZE, ram, PAGE_SIZE);
+			mem_copy(c->starts + (size_t)n * STARTS_PER_PAGE, m->starts + (size_t)n * STARTS_PER_PAGE,
+				 STARTS_PER_PAGE);
+		}
+	return 0;
+}
+
+/* --- page states ----------------------------------------------------------------------------------------- */
+
+bool code_protected(const struct vm *vm, uint32_t pfn)
+{
+	const struct code_page *p = page_of(vm, pfn);
+
+	return p && p->state != CODE_DATA;
+}
+
+/* Windows jump by distance: they work at the link address, and at the physical one while the stubs are there too. */
+static bool address_fits(const struct vm *vm, struct gva at, struct gpa page)
+{
+	uint32_t linear = at.a & PAGE_MASK;
+
+	return linear == (uint32_t)page.a + vm->cfg.alias_delta ||
+	       (linear == (uint32_t)page.a && (code_of(vm)->alias_active || !vm->cfg.alias_delta));
+}
+
+bool code_verified(const struct vm *vm, struct gva at, struct gpa page)
+{
+	const struct code_page *p = page_of(vm, (uint32_t)(page.a >> PAGE_SHIFT));
+
+	return p && p->state == CODE_VERIFIED && address_fits(vm, at, page);
+}
+
+static void protect_everywhere(struct vm *vm, uint32_t pfn)
+{
+	worker_log(vm, LOG_PROTECT, pfn);
+	shadow_protect(vm, pfn);
+}
+
+void code_demote(struct vm *vm, uint32_t pfn)
+{
+	struct code_page *p = page_of(vm, pfn);
+
+	if (!p || p->state == CODE_DATA)
+		return;
+	p->state = CODE_DATA;
+	p->dirty = 1;
+	p->demotions++;
+	vm->stats.pages_demoted++;
+	protect_everywhere(vm, pfn);
+}
+
+void code_note_alias(struct vm *vm, uint32_t pfn)
+{
+	struct code_page *p = page_of(vm, pfn);
+
+	if (p)
+		p->aliased = 1;
+}
+
+/* --- verification of rewritten pages ---------------------------------------------------------------------- */
+
+/* Instruction start bit of the text byte at gpa; bytes of pages that are no candidates have none. */
+static bool is_start(const struct vm *vm, uint32_t at)
+{
+	const struct code_page *p = page_of(vm, at >> PAGE_SHIFT);
+
+	return p && p->candidate &&
+	       test_bit(code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE, at & (PAGE_SIZE - 1));
+}
+
+static bool is_interior(const struct vm *vm, uint32_t at)
+{
+	uint32_t bit = at - code_of(vm)->first_gpa;
+
+	return bit < code_of(vm)->n_pages << PAGE_SHIFT && test_bit(code_of(vm)->interior, bit);
+}
+
+static bool is_window_start(const struct vm *vm, uint32_t at)
+{
+	return !is_interior(vm, at) && is_interior(vm, at + 1);
+}
+
+static bool insn_allowed(const struct vm *vm, const struct insn *insn)
+{
+	if (insn_is_sensitive(insn) && policy_may_not_trap(insn->op))
+		return false;
+	return !insn->target || !is_interior(vm, (uint32_t)insn->target - vm->cfg.alias_delta);
+}
+
+/*
+ * Decode from the instruction start at or before `from` until decoding meets an old start at or behind `to`.
+ * Returns where it met, or 0 when something forbids the page. With `learn`, record the new starts.
+ */
+static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
+{
+	uint32_t at = from, limit = code_of(vm)->first_gpa;
+
+	while (at > limit && from - at < 64 && !is_start(vm, at))
+		at--;
+	if (!is_start(vm, at))
+		return 0;
+	while (at < to || !is_start(vm, at)) {
+		const uint8_t *bytes = vm_ram(vm, gpa(at), 16);
+		struct insn insn;
+		int len;
+
+		if (!bytes || at > to + 64)
+			return 0;
+		len = insn_decode(&insn, bytes, 16, at + vm->cfg.alias_delta, 32);
+		if (len < 0 || !insn_allowed(vm, &insn))
+			return 0;
+		for (int i = 0; i < len; i++) {
+			const struct code_page *p = page_of(vm, (at + i) >> PAGE_SHIFT);
+
+			if (is_interior(vm, at + i) || is_window_start(vm, at + i))
+				return 0;
+			if (p && p->candidate)
+				set_bit(code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE,
+					(at + i) & (PAGE_SIZE - 1), i == 0);
+		}
+		at += (uint32_t)len;
+	}
+	return at;
+}
+
+/* Compare the page with what was verified last and decode what changed. */
+static bool recheck_page(struct vm *vm, uint32_t pfn)
+{
+	struct code_page *p = page_of(vm, pfn);
+	uint8_t *old = code_of(vm)->pristine + (size_t)p->verified_index * PAGE_SIZE;
+	const uint8_t *now = vm_ram(vm, gpa((uint64_t)pfn << PAGE_SHIFT), PAGE_SIZE);
+	uint32_t base = pfn << PAGE_SHIFT, i = 0;
+
+	world_fpu_guard(); /* the decoder may use vector registers */
+	while (i < PAGE_SIZE) {
+		uint32_t end;
+
+		if (!(i & 7) && *(const uint64_t *)(old + i) == *(const uint64_t *)(now + i)) {
+			i += 8;
+			continue;
+		}
+		if (old[i] == now[i]) {
+			i++;
+			continue;
+		}
+		for (end = i + 1; end < PAGE_SIZE && old[end] != now[end]; end++)
+			;
+		end = recheck_run(vm, base + i, base + end);
+		if (!end)
+			return false;
+		i = end - base;
+	}
+	mem_copy(old, now, PAGE_SIZE);
+	return true;
+}
+
+bool code_execute(struct vm *vm, struct gva at, struct gpa page)
+{
+	uint32_t pfn = (uint32_t)(page.a >> PAGE_SHIFT);
+	struct code_page *p = page_of(vm, pfn);
+
+	if (!p || !p->candidate || p->state == CODE_REFUSED || !address_fits(vm, at, page))
+		return false;
+	if (p->state == CODE_VERIFIED)
+		return true;
+	/* Read-only everywhere first: what is checked must be what runs. */
+	p->state = CODE_REFUSED;
+	if (recheck_page(vm, pfn)) {
+		p->state = CODE_VERIFIED;
+		p->dirty = 0;
+		vm->stats.pages_reverified++;
+	} else {
+		vm->stats.pages_refused++;
+	}
+	protect_everywhere(vm, pfn);
+	return p->state == CODE_VERIFIED;
+}
+
+void code_idle(struct vm *vm)
+{
+	struct code *c = code_of(vm);
+	unsigned budget = IDLE_PAGES;
+
+	for (uint32_t n = 0; n < c->n_pages && budget; n++) {
+		uint32_t pfn = (c->first_gpa >> PAGE_SHIFT) + n;
+
+		if (!c->page[n].candidate || c->page[n].state != CODE_DATA)
+			continue;
+		code_execute(vm, gva((pfn << PAGE_SHIFT) + vm->cfg.alias_delta), gpa((uint64_t)pfn << PAGE_SHIFT));
+		budget--;
+	}
+}
+
+void code_summary(struct vm *vm, uint32_t *candidates, uint32_t *verified, uint32_t *refused)
+{
+	const struct code *c = code_of(vm);
+
+	*candidates = *verified = *refused = 0;
+	for (uint32_t n = 0; n < c->n_pages; n++) {
+		*candidates += c->page[n].candidate;
+		*verified += c->page[n].candidate && c->page[n].state == CODE_VERIFIED;
+		*refused += c->page[n].state == CODE_REFUSED;
+	}
+}
+
+/* --- addresses ------------------------------------------------------------------------------------------- */
+
+/* Bit number of guest address eip in the per-byte maps; false outside the text. */
+static bool text_bit(const struct vm *vm, uint32_t eip, uint32_t *bit)
+{
+	const struct code *c = code_of(vm);
+	uint32_t size = c->n_pages << PAGE_SHIFT;
+
+	*bit = eip - vm->cfg.alias_delta - c->first_gpa;
+	if (*bit < size)
+		return true;
+	*bit = eip - c->first_gpa;
+	return *bit < size && c->alias_active;
+}
+
+bool code_in_window(const struct vm *vm, uint32_t eip)
+{
+	uint32_t bit;
+
+	return text_bit(vm, eip, &bit) && test_bit(code_of(vm)->interior, bit);
+}
+
+bool code_after_sti(const struct vm *vm, uint32_t eip)
+{
+	uint32_t bit;
+
+	return text_bit(vm, eip, &bit) && test_bit(code_of(vm)->shadow_bound, bit);
+}
+
+uint32_t code_enter_address(const struct vm *vm, uint32_t eip)
+{
+	const struct code *c = code_of(vm);
+	uint32_t bit, link, lo = 0, hi = c->n_resume;
+
+	if (!text_bit(vm, eip, &bit) || !test_bit(c->interior, bit))
+		return eip;
+	link = bit + c->first_gpa + vm->cfg.alias_delta;
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (c->resume[mid].guest < link)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < c->n_resume && c->resume[lo].guest == link)
+		return c->resume[lo].stub - (link - eip);
+	return eip;
+}
+
+const struct manifest_point *code_point(const struct vm *vm, uint32_t raw)
+{
+	const struct manifest *m = &vm->manifest;
+	uint32_t lo = 0, hi = m->h.n_points;
+
+	if (raw - vm->cfg.hole_base >= vm->cfg.hole_size && code_of(vm)->alias_active)
+		raw += vm->cfg.alias_delta;
+	if (raw - (vm->cfg.hole_base + ABI_STUBS) >= vm->cfg.stubs_size)
+		return NULL;
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (m->points[mid].stub < raw)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < m->h.n_points && m->points[lo].stub == raw ? &m->points[lo] : NULL;
+}
+
+uint32_t code_guest_address(const struct vm *vm, uint32_t link, uint32_t raw)
+{
+	return raw - vm->cfg.hole_base < vm->cfg.hole_size ? link : link - vm->cfg.alias_delta;
+}
+
+uint32_t code_site_at(const struct vm *vm, uint32_t eip)
+{
+	const struct manifest *m = &vm->manifest;
+	uint32_t bit, link, lo = 0, hi = m->h.n_sites;
+
+	if (!text_bit(vm, eip, &bit))
+		return MANIFEST_NONE;
+	link = bit + code_of(vm)->first_gpa + vm->cfg.alias_delta;
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (m->sites[mid].va < link)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < m->h.n_sites && m->sites[lo].va == link ? lo : MANIFEST_NONE;
+}

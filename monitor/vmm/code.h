@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Code pages: which pages of the kernel image may run directly, and the maps between guest addresses and stubs.
+ *
+ * A page that the patcher verified is executable and read-only in every alias. When the guest writes to it (Linux
+ * rewrites nearly every text page at boot: ftrace, alternatives, jump labels) it becomes data; at its next
+ * execution what changed is decoded again, and it runs directly once more if nothing sensitive came in and no
+ * window was touched.
+ */
+#ifndef MONITOR_VMM_CODE_H
+#define MONITOR_VMM_CODE_H
+
+#include "monitor/vmm/vm.h"
+
+int code_init(struct vm *vm, struct diag *d);
+size_t code_arena_size(const struct manifest *m);
+
+/* Must this page frame stay read-only? */
+bool code_protected(const struct vm *vm, uint32_t pfn);
+/* May the page at gpa run directly at linear address `at`? Verifies it if need be. CPL 0 pages only. */
+bool code_execute(struct vm *vm, struct gva at, struct gpa page);
+/* As it stands, without verifying. */
+bool code_verified(const struct vm *vm, struct gva at, struct gpa page);
+/* The guest writes to a protected page: make it data (here and, by the log, everywhere). */
+void code_demote(struct vm *vm, uint32_t pfn);
+/* A writable mapping of the page is made at another address than its linked one. */
+void code_note_alias(struct vm *vm, uint32_t pfn);
+/* The vCPU is idle: verify some pages that were rewritten. */
+void code_idle(struct vm *vm);
+
+/* Where to enter for the guest address eip: eip itself, or the stub's copy of an instruction inside a window. */
+uint32_t code_enter_address(const struct vm *vm, uint32_t eip);
+bool code_in_window(const struct vm *vm, uint32_t eip);
+/* Is the instruction before this one STI, as far as windows know? (Interrupts then wait one instruction.) */
+bool code_after_sti(const struct vm *vm, uint32_t eip);
+
+/* The point of a stub address, or NULL when raw is not in a stub. */
+const struct manifest_point *code_point(const struct vm *vm, uint32_t raw);
+/* A point's guest address in the terms that the guest runs in now (physical before paging is on). */
+uint32_t code_guest_address(const struct vm *vm, uint32_t link, uint32_t raw);
+
+/* The site at guest address eip, or MANIFEST_NONE. */
+uint32_t code_site_at(const struct vm *vm, uint32_t eip);
+
+/* For --stats: candidate pages, and how many of them are (or, verified now, would be) verified. */
+void code_summary(struct vm *vm, uint32_t *candidates, uint32_t *verified, uint32_t *refused);
+
+#endif

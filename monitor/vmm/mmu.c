@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* See mmu.h. SDM 3A 4.10.4.1 (operations that invalidate), 2.5 (checks on CR0 and CR4). */
+#include "monitor/vmm/mmu.h"
+
+#include <errno.h>
+
+#include "monitor/vmm/paging.h"
+#include "monitor/vmm/shadow.h"
+#include "monitor/vmm/state.h"
+#include "monitor/vmm/worker.h"
+
+static int gp0(struct vm *vm)
+{
+	return vcpu_raise(&vm->vcpu, EXC_GP, true, 0);
+}
+
+/* The meaning of every table may have changed. */
+static void mode_changed(struct vm *vm)
+{
+	shadow_flush(vm);
+	worker_self()->mmu_mode = paging_mode(&vm->vcpu);
+	worker_self()->root = vm->vcpu.cr3 & ~0x1full;
+	worker_log(vm, LOG_FLUSH_ALL, 0);
+}
+
+int mmu_set_cr0(struct vm *vm, uint32_t value)
+{
+	struct vcpu *v = &vm->vcpu;
+	uint32_t old = v->cr0, changed;
+
+	value |= CR0_ET;
+	changed = old ^ value;
+	if (((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)))
+		return gp0(vm);
+	if ((changed & value & CR0_PG) && (v->cr4 & CR4_PAE) && paging_load_pdptes(vm, v->cr3) < 0)
+		return -EFAULT;
+	v->cr0 = value;
+	if (changed & (CR0_PG | CR0_PE))
+		mode_changed(vm);
+	else if (changed & value & CR0_WP)
+		shadow_set_wp(vm);
+	return 0;
+}
+
+int mmu_set_cr3(struct vm *vm, uint32_t value)
+{
+	struct vcpu *v = &vm->vcpu;
+
+	if ((v->cr0 & CR0_PG) && (v->cr4 & CR4_PAE) && paging_load_pdptes(vm, value) < 0)
+		return -EFAULT;
+	v->cr3 = value;
+	if (v->cr0 & CR0_PG)
+		mmu_task_switched(vm);
+	return 0;
+}
+
+void mmu_task_switched(struct vm *vm)
+{
+	if (vm->vmm->code.alias_active)
+		shadow_alias(vm, false);
+	worker_switch(vm);
+}
+
+int mmu_set_cr4(struct vm *vm, uint32_t value)
+{
+	struct vcpu *v = &vm->vcpu;
+	uint32_t changed = v->cr4 ^ value;
+
+	if ((v->cr0 & CR0_PG) && (value & CR4_PAE) && (changed & (CR4_PAE | CR4_PGE | CR4_PSE)) &&
+	    paging_load_pdptes(vm, v->cr3) < 0)
+		return -EFAULT;
+	v->cr4 = value;
+	if ((v->cr0 & CR0_PG) && (changed & (CR4_PAE | CR4_PSE))) {
+		mode_changed(vm);
+	} else if (changed & CR4_PGE) {
+		shadow_validate_all(vm);
+		worker_log(vm, LOG_FLUSH_ALL, 0);
+	}
+	return 0;
+}
+
+void mmu_invlpg(struct vm *vm, struct gva at)
+{
+	shadow_invlpg(vm, at);
+	worker_log(vm, LOG_INVLPG, at.a);
+}

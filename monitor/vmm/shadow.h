@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The shadow MMU: pages of the RAM memfd mapped at guest linear addresses of this process, on demand, following
+ * the guest's page tables. Those tables are ordinary guest RAM and never write-protected; what was mapped is
+ * remembered with the entries that it came from, and compared again when the architecture says that a TLB would
+ * forget: at INVLPG, CR3 loads, and changes of paging mode (SDM 3A 4.10.4).
+ */
+#ifndef MONITOR_VMM_SHADOW_H
+#define MONITOR_VMM_SHADOW_H
+
+#include "monitor/vmm/vm.h"
+
+enum shadow_result {
+	SHADOW_MAPPED,	 /* enter again */
+	SHADOW_RAISED,	 /* #PF raised for the guest */
+	SHADOW_EMULATE,	 /* no RAM there, or the host cannot map it: emulate the access */
+	SHADOW_UNVERIFIED, /* execution of a page that may not run directly */
+};
+
+/* Serve a fault at `at` for an access (mask of enum access) of the current privilege. */
+enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access);
+
+/* Is the page at `at` mapped executable in this worker? (The cheap half of the decision.) */
+bool shadow_executable(struct vm *vm, struct gva at);
+
+void shadow_invlpg(struct vm *vm, struct gva at);
+void shadow_load_cr3(struct vm *vm); /* validate everything that is not global */
+void shadow_validate_all(struct vm *vm); /* the same, global pages included (CR4.PGE toggled) */
+void shadow_flush(struct vm *vm);    /* forget everything */
+/* The vCPU goes to CPL 3: pages that it must not see, and segment limits do not cover, go away. */
+void shadow_enter_user(struct vm *vm);
+/* CR0.WP was set: pages that were writable only without it go away. */
+void shadow_set_wp(struct vm *vm);
+/* The state of code page `pfn` changed: give every mapping of it in this worker its new protection. */
+void shadow_protect(struct vm *vm, uint32_t pfn);
+/* Map or unmap the stubs at their physical alias, where code before paging reaches them. */
+void shadow_alias(struct vm *vm, bool on);
+/* Map the hole; once per process. */
+void shadow_map_hole(struct vm *vm);
+
+#endif

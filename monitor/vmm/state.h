@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The VMM's own part of the arena. Each concept's file owns its struct here; nothing outside monitor/vmm looks
+ * at it.
+ */
+#ifndef MONITOR_VMM_STATE_H
+#define MONITOR_VMM_STATE_H
+
+#include "monitor/vmm/vm.h"
+
+/* --- world switch (world.c) ------------------------------------------------------------------------------ */
+
+/* Registers as the hardware holds them at an exit and shall hold them at the next entry. */
+struct world {
+	uint32_t gpr[8];
+	uint32_t eip;	 /* raw: may lie in a stub */
+	uint32_t eflags; /* hardware image */
+	uint16_t cs, ss, ds, es, fs, gs; /* hardware selectors */
+	uint8_t reason;	 /* enum world_exit */
+	uint8_t fpu_saved; /* guest vector state is in vmm_state.fpu, not in the registers */
+	uint32_t site;	 /* R15D of a landing pad */
+	uint32_t trapno, error;
+	uint64_t fault_address;
+	uint64_t exit_tsc;
+	struct { /* frame for IRETQ, SDM 2A IRET, 64-bit operand size */
+		uint64_t rip, cs, rflags, rsp, ss;
+	} iret;
+};
+
+enum world_exit { WORLD_PAD, WORLD_CALL, WORLD_SIGNAL, WORLD_KICK };
+
+/* --- shadow MMU (shadow.c) ------------------------------------------------------------------------------- */
+
+#define SHADOW_SLOTS 2048  /* 2 MiB (PAE) or 4 MiB (others) of linear space each */
+#define SHADOW_TABLES 1024 /* a worker; evicted round robin when they run out */
+
+enum shadow_bits {
+	SP_MAPPED = 1,
+	SP_W = 2,
+	SP_X = 4,
+	SP_USER = 8,	/* the guest's U bit */
+	SP_GLOBAL = 16, /* survives CR3 loads */
+	SP_ALIAS = 32,	/* mapped at other than gpa + alias_delta */
+};
+
+/* One guest page table (or large page, or identity-mapped stretch) as it was when its pages were mapped. */
+struct shadow_table {
+	uint32_t slot;
+	uint8_t used, large, pae;
+	uint16_t n_mapped, n_global, n_super;
+	uint64_t pdpte, pde;	 /* as remembered */
+	union {			 /* as remembered; index by page in the slot */
+		uint32_t pte32[1024];
+		uint64_t pte64[512];
+	};
+	uint8_t state[1024];	 /* mask of enum shadow_bits */
+};
+
+struct shadow {
+	uint16_t slot[SHADOW_SLOTS]; /* table index + 1, 0 without */
+	uint16_t next_victim, n_tables;
+	uint32_t n_super_low; /* supervisor pages mapped below the kernel split */
+	uint32_t n_wp0;	      /* pages mapped writable only because CR0.WP was clear */
+	struct shadow_table *tables;
+};
+
+/* --- code pages (code.c) --------------------------------------------------------------------------------- */
+
+enum code_state {
+	CODE_DATA,     /* ordinary memory */
+	CODE_VERIFIED, /* kernel text, executable; read-only in every alias */
+	CODE_REFUSED,  /* kernel text that verification refuses as it stands: stepped; read-only as well */
+};
+
+struct code_page { /* one a page of the kernel image's text */
+	uint8_t candidate; /* the manifest lists it as verified */
+	uint8_t state;	   /* enum code_state */
+	uint8_t dirty;	   /* written since the bytes in `pristine` were verified */
+	uint8_t aliased;   /* was mapped writable elsewhere: protecting it needs a search */
+	uint16_t demotions;
+	uint32_t verified_index; /* of its `starts` and `pristine` block */
+};
+
+struct code {
+	struct code_page *page; /* index (gpa - first_gpa) >> 12 */
+	uint32_t first_gpa, n_pages;
+	uint8_t *pristine; /* last verified bytes, PAGE_SIZE a candidate page */
+	uint8_t *starts;   /* instruction starts, 512 bytes a candidate page; follows rewriting */
+	uint8_t *interior; /* bit a byte of [first_gpa, +n_pages): inside a window, past its first byte */
+	struct code_resume { /* guest address inside a window -> stub, sorted by guest */
+		uint32_t guest, stub;
+	} *resume;
+	uint32_t n_resume;
+	uint8_t *shadow_bound; /* bit a byte: the instruction before is STI (POINT_SHADOW) */
+	bool alias_active;     /* stubs are also mapped at hole - alias_delta */
+};
+
+/* --- host LDT (shadow_seg.c) ----------------------------------------------------------------------------- */
+
+#define LDT_SLOTS 200 /* modify_ldt is cheap below 256 */
+struct ldt_slot {
+	uint32_t lo, hi; /* the descriptor as installed */
+	uint32_t generation;
+	uint32_t last_use;
+};
+
+/* --- invalidation log and workers (baton.c) -------------------------------------------------------------- */
+
+enum log_kind { LOG_INVLPG, LOG_FLUSH_ALL, LOG_PROTECT };
+struct log_entry {
+	uint32_t kind;
+	uint32_t addr; /* gva for INVLPG, page frame number for PROTECT */
+};
+#define LOG_SIZE 4096
+
+struct worker {
+	uint64_t root;	   /* CR3 it stands for */
+	uint64_t last_use; /* sequence number */
+	uint64_t log_seen;
+	uint32_t mmu_mode; /* paging mode its tables were made under */
+	struct shadow shadow;
+	uint32_t ldt_generation[LDT_SLOTS];
+};
+
+#define STEP_SETTLE 64
+
+struct vmm_state {
+	struct world world;
+	struct code code;
+	struct ldt_slot ldt[LDT_SLOTS];
+	uint32_t ldt_clock, ldt_next_generation;
+	struct segment hw_seg[SEG_COUNT]; /* what hw_sel stands for */
+	uint16_t hw_sel[SEG_COUNT];
+	uint8_t hw_cpl, hw_valid;
+	struct log_entry log[LOG_SIZE];
+	uint64_t log_head;
+	uint64_t baton_seq;
+	struct worker workers[WORKERS_MAX];
+	uint8_t step_boundary; /* entering only to reach the next stub boundary */
+	uint8_t resume_raw;    /* re-enter at world.eip: the guest instruction is unfinished and invisible */
+	uint32_t debug_traps;
+	uint8_t fpu[16384] __attribute__((aligned(64)));
+};
+
+#endif
