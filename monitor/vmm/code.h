@@ -26,7 +26,10 @@ void code_demote(struct vm *vm, uint32_t pfn);
 /* A writable mapping of the page is made at another address than its linked one. */
 void code_note_alias(struct vm *vm, uint32_t pfn);
 /* The vCPU is idle: verify some pages that were rewritten. */
-void code_idle(struct vm *vm);
+/* Returns false when none is left. */
+bool code_idle(struct vm *vm);
+/* Put the bytes that the guest wrote in place of the windows that patching laid over them: n bytes read at `linear`. */
+void code_original(const struct vm *vm, uint32_t linear, uint8_t *bytes, uint32_t n);
 
 /* Where to enter for the guest address eip: eip itself, or the stub's copy of an instruction inside a window. */
 uint32_t code_enter_address(const struct vm *vm, uint32_t eip);

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* Building the VMM's part of the arena, once, in the VMX process; and each worker's private part. */
+#include <errno.h>
+
+#include "monitor/vmm/code.h"
+#include "monitor/vmm/host.h"
+#include "monitor/vmm/mem.h"
+#include "monitor/vmm/msr.h"
+#include "monitor/vmm/paging.h"
+#include "monitor/vmm/shadow.h"
+#include "monitor/vmm/state.h"
+#include "monitor/vmm/worker.h"
+#include "monitor/vmm/world.h"
+#include "monitor/vmm/xol.h"
+
+static size_t round_page(size_t n)
+{
+	return (n + PAGE_SIZE - 1) & ~(size_t)(PAGE_SIZE - 1);
+}
+
+static size_t tables_size(const struct vm_config *cfg)
+{
+	return round_page(sizeof(struct shadow_table) * SHADOW_TABLES) * cfg->n_workers;
+}
+
+size_t vmm_arena_size(const struct vm_config *cfg, const struct manifest *manifest)
+{
+	return round_page(sizeof(struct vm)) + tables_size(cfg) +
+	       round_page(sizeof(struct vmm_state) + code_arena_size(manifest));
+}
+
+void vm_stop(struct vm *vm, enum stop_kind kind, uint32_t code, const char *text)
+{
+	uint32_t none = STOP_NONE;
+	unsigned n = 0;
+
+	if (atomic_load(&vm->shared.stop) != STOP_NONE)
+		return;
+	for (; text[n] && n < sizeof(vm->shared.stop_text) - 1; n++)
+		vm->shared.stop_text[n] = text[n];
+	vm->shared.stop_text[n] = 0;
+	atomic_store(&vm->shared.stop_code, code);
+	vm->vmm->stop_eip = vm->vcpu.eip;
+	if (atomic_compare_exchange_strong(&vm->shared.stop, &none, (uint32_t)kind))
+		host_notify(vm->cfg.notify_fd);
+}
+
+int vmm_init(struct vm *vm, struct diag *d)
+{
+	uint8_t *at = (uint8_t *)vm + round_page(sizeof(struct vm));
+	struct vmm_state *s;
+
+	for (unsigned i = 0; i < vm->cfg.n_workers; i++)
+		at += round_page(sizeof(struct shadow_table) * SHADOW_TABLES);
+	vm->vmm = s = (struct vmm_state *)at;
+	at = (uint8_t *)vm + round_page(sizeof(struct vm));
+	for (unsigned i = 0; i < vm->cfg.n_workers; i++) {
+		s->workers[i].shadow.tables = (struct shadow_table *)at;
+		s->workers[i].root = ~0ull;
+		at += round_page(sizeof(struct shadow_table) * SHADOW_TABLES);
+	}
+	vm->vcpu.exc_vector = EXC_NONE;
+	vm_vcpu_page(vm)->version = ABI_VERSION;
+	world_write_gates((uint8_t *)RAM_BASE + vm->cfg.gate_off);
+	xol_init(vm);
+	s->code.alias_active = vm->cfg.patched && vm->cfg.alias_delta;
+	return code_init(vm, d);
+}
+
+int vmm_worker_prepare(struct vm *vm, unsigned index, struct diag *d)
+{
+	worker_set_self(index);
+	shadow_map_hole(vm);
+	if (index == 0 && vm->vmm->code.alias_active)
+		shadow_alias(vm, true);
+	vm->vmm->workers[index].mmu_mode = PAGING_OFF;
+	return world_prepare(d);
+}

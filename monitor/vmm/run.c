@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The worker's main loop: deliver what is due, decide how the guest goes on (directly or out of line), let it run,
+ * handle the exit. One exit, one pass.
+ */
+#include "monitor/vmm/run.h"
+
+#include <errno.h>
+
+#include "monitor/vmm/clock.h"
+#include "monitor/vmm/code.h"
+#include "monitor/vmm/emulate.h"
+#include "monitor/vmm/far.h"
+#include "monitor/vmm/gmem.h"
+#include "monitor/vmm/host.h"
+#include "monitor/vmm/io.h"
+#include "monitor/vmm/mem.h"
+#include "monitor/vmm/mmu.h"
+#include "monitor/vmm/shadow.h"
+#include "monitor/vmm/shadow_seg.h"
+#include "monitor/vmm/state.h"
+#include "monitor/vmm/trace.h"
+#include "monitor/vmm/trap.h"
+#include "monitor/vmm/worker.h"
+#include "monitor/vmm/world.h"
+#include "monitor/vmm/xol.h"
+
+/* --- statistics ------------------------------------------------------------------------------------------ */
+
+void run_count(struct vm *vm, enum exit_reason reason)
+{
+	vm->stats.exits[reason]++;
+	vm->vmm->last_exit = reason;
+}
+
+void run_count_site(struct vm *vm, enum exit_reason reason, uint32_t va, unsigned op)
+{
+	struct site_count *sites = vm->stats.sites;
+	uint32_t slot = (va * 2654435761u) >> 18;
+
+	for (unsigned n = 0; n < 64; n++, slot = (slot + 1) % SITE_COUNTS) {
+		if (sites[slot].va != va && sites[slot].va)
+			continue;
+		sites[slot].va = va;
+		sites[slot].op = (uint16_t)op;
+		sites[slot].kind = (uint8_t)reason;
+		sites[slot].count++;
+		return;
+	}
+}
+
+static void account_cycles(struct vm *vm)
+{
+	vm->stats.cycles[vm->vmm->last_exit] += clock_tsc() - vm->vmm->world.exit_tsc;
+}
+
+/* --- vCPU <-> hardware ------------------------------------------------------------------------------------- */
+
+static uint32_t hardware_flags(const struct vcpu *v)
+{
+	return v->cpl == 3 ? FL_HARDWARE | FL_TF | FL_AC | FL_NT : FL_HARDWARE;
+}
+
+void run_prepare(struct vm *vm)
+{
+	struct vcpu *v = &vm->vcpu;
+	struct world *w = &vm->vmm->world;
+	struct vcpu_page *page = vm_vcpu_page(vm);
+
+	page->if_delta = (v->eflags & FL_IF) - FL_IF;
+	page->flags_hi = v->eflags & (FL_IOPL | FL_NT | FL_AC);
+	for (unsigned s = 0; s < SEG_COUNT; s++)
+		page->sel[s] = v->seg[s].sel;
+	page->ldtr = v->ldtr.sel;
+	page->tr = v->tr.sel;
+	page->cr0 = v->cr0;
+	page->cr2 = v->cr2;
+	page->cr3 = v->cr3;
+	page->cr4 = v->cr4;
+	shadow_seg_enter(vm);
+	for (unsigned r = 0; r < 8; r++)
+		w->gpr[r] = v->gpr[r];
+	w->iret.rip = v->eip;
+	w->iret.cs = w->cs;
+	w->iret.rflags = (v->eflags & hardware_flags(v)) | FL_IF | FL_FIXED;
+	w->iret.rsp = v->gpr[REG_SP];
+	w->iret.ss = w->ss;
+	/* An entry that a kick aborts looks like one that was kicked before its first instruction. */
+	w->eflags = (uint32_t)w->iret.rflags;
+}
+
+bool run_collect(struct vm *vm)
+{
+	struct vcpu *v = &vm->vcpu;
+	struct world *w = &vm->vmm->world;
+	uint32_t hardware = hardware_flags(v);
+
+	for (unsigned r = 0; r < 8; r++)
+		v->gpr[r] = w->gpr[r];
+	v->eflags = (v->eflags & ~hardware) | (w->eflags & hardware);
+	if (v->cpl != 3)
+		v->eflags = (v->eflags & ~(uint32_t)FL_IF) | (vm_vcpu_page(vm)->if_delta + FL_IF);
+	return shadow_seg_leave(vm);
+}
+
+/*
+ * From a raw EIP to the guest's. In the middle of a lowering, before its commit, the guest instruction is undone;
+ * after it there is no guest address yet: false, and the caller enters again at the raw one.
+ */
+static bool canonical(struct vm *vm, uint32_t raw)
+{
+	struct vcpu *v = &vm->vcpu;
+	const struct vcpu_page *page = vm_vcpu_page(vm);
+	const struct manifest_point *p = code_point(vm, raw);
+
+	v->eip = raw;
+	if (!p)
+		return true;
+	v->eip = code_guest_address(vm, p->guest, raw);
+	if (p->state == POINT_AFTER)
+		return false;
+	if (p->flags & POINT_SCRATCH0)
+		v->gpr[REG_CX] = page->scratch0;
+	if (p->flags & POINT_SCRATCH1)
+		v->gpr[REG_DX] = page->scratch1;
+	return true;
+}
+
+/* --- the decision ------------------------------------------------------------------------------------------ */
+
+enum decision { GO_DIRECT, GO_OUT_OF_LINE, GO_RAISED };
+
+/* May the vCPU, as it stands, run on the CPU itself? (DESIGN section 2; the one place where that is decided.) */
+static enum decision decide(struct vm *vm)
+{
+	struct vcpu *v = &vm->vcpu;
+	const struct segment *cs = &v->seg[SEG_CS];
+
+	if ((v->cr0 & (CR0_TS | CR0_EM)) || v->shadow)
+		return GO_OUT_OF_LINE;
+	if (v->cpl != 3) {
+		if (!segment_is_flat(cs) || !segment_is_flat(&v->seg[SEG_SS]) || (v->eflags & FL_TF))
+			return GO_OUT_OF_LINE;
+		if (code_in_window(vm, v->eip) && code_enter_address(vm, v->eip) == v->eip)
+			return GO_OUT_OF_LINE; /* into the middle of a displaced instruction */
+	} else {
+		shadow_enter_user(vm);
+		if (!(cs->attr & ATTR_DB))
+			return GO_OUT_OF_LINE;
+	}
+	if (v->eip > cs->limit)
+		return GO_OUT_OF_LINE;
+	if (shadow_executable(vm, gva(cs->base + v->eip)))
+		return GO_DIRECT;
+	switch (shadow_fault(vm, gva(cs->base + v->eip), ACCESS_FETCH | privilege(vm))) {
+	case SHADOW_MAPPED:
+		run_count(vm, EXIT_PAGE_CODE);
+		return GO_DIRECT;
+	case SHADOW_RAISED:
+		return GO_RAISED;
+	default:
+		return GO_OUT_OF_LINE;
+	}
+}
+
+/* --- exits ------------------------------------------------------------------------------------------------- */
+
+static void exit_pad(struct vm *vm)
+{
+	struct vmm_state *st = vm->vmm;
+	struct vcpu *v = &vm->vcpu;
+	uint32_t index = st->world.site, next;
+	const struct manifest_site *site = &vm->manifest.sites[index];
+
+	run_count(vm, EXIT_STUB);
+	if (index >= vm->manifest.h.n_sites || v->cpl == 3) {
+		vm_stop(vm, STOP_GUEST, index, "the guest jumped into a landing pad");
+		return;
+	}
+	v->eip = v->cr0 & CR0_PG ? site->va : site->va - vm->cfg.alias_delta;
+	next = v->eip + site->len;
+	run_count_site(vm, EXIT_STUB, site->va, site->op);
+	trace_exit(vm, "pad");
+	if (emulate(vm, &vm->site_insns[index]) != EMU_NEXT || v->eip != next || site->resume == MANIFEST_NONE)
+		return;
+	if (!(v->cr0 & CR0_PG) || next >= vm->cfg.alias_delta) {
+		st->resume_hint = site->resume - (v->cr0 & CR0_PG ? 0 : vm->cfg.alias_delta);
+		st->resume_eip = next;
+	}
+}
+
+/* lcall to the gate: the return address lies on the stack. */
+static void exit_call(struct vm *vm)
+{
+	struct vcpu *v = &vm->vcpu;
+	static const struct insn none; /* the handler reads registers only */
+	uint32_t eip, cs;
+
+	run_count(vm, EXIT_CALL);
+	if (v->cpl == 3) {
+		vm_stop(vm, STOP_GUEST, 0, "user code called the hypercall gate");
+		return;
+	}
+	if (stack_pop(vm, 4, &eip) < 0 || stack_pop(vm, 4, &cs) < 0)
+		return;
+	v->eip = eip;
+	vm->stats.hypercalls[HC_CALL]++;
+	handle_call(vm, &none);
+}
+
+/* Signals and kicks in guest code or in a stub. */
+static void exit_signal(struct vm *vm, bool segments_changed)
+{
+	struct vmm_state *st = vm->vmm;
+	struct world *w = &st->world;
+	bool whole = canonical(vm, w->eip);
+
+	if (st->step_boundary && w->reason == WORLD_SIGNAL && w->trapno == EXC_DB) {
+		run_count(vm, EXIT_STEP);
+		st->step_boundary = !whole;
+		st->resume_raw = !whole;
+		return;
+	}
+	st->step_boundary = 0;
+	st->resume_raw = !whole;
+	if (w->reason == WORLD_KICK) {
+		run_count(vm, EXIT_KICK);
+		st->step_boundary = !whole;
+		if (whole && vm->vcpu.cpl != 3 && code_after_sti(vm, vm->vcpu.eip))
+			vm->vcpu.shadow = 1;
+		return;
+	}
+	trace_exit(vm, "signal");
+	st->segments_changed = segments_changed;
+	if (trap_handle(vm) < 0)
+		st->resume_raw = 0;
+}
+
+static void enter_direct(struct vm *vm)
+{
+	struct vmm_state *st = vm->vmm;
+	struct vcpu *v = &vm->vcpu;
+	struct world *w = &st->world;
+	uint32_t raw = w->eip;
+	bool changed;
+
+	run_prepare(vm);
+	if (!st->resume_raw)
+		raw = st->resume_hint && st->resume_eip == v->eip && v->cpl != 3 ? st->resume_hint
+		      : v->cpl == 3						 ? v->eip
+										 : code_enter_address(vm, v->eip);
+	st->resume_hint = 0;
+	st->resume_raw = 0;
+	w->iret.rip = w->eip = raw;
+	if (st->step_boundary)
+		w->iret.rflags |= FL_TF;
+	account_cycles(vm);
+	world_fpu_restore();
+	world_run();
+	changed = run_collect(vm);
+	switch (w->reason) {
+	case WORLD_PAD:
+		st->step_boundary = 0;
+		exit_pad(vm);
+		break;
+	case WORLD_CALL:
+		st->step_boundary = 0;
+		exit_call(vm);
+		break;
+	default:
+		exit_signal(vm, changed);
+	}
+}
+
+/* --- events ------------------------------------------------------------------------------------------------ */
+
+static void deliver_exception(struct vm *vm)
+{
+	struct vcpu *v = &vm->vcpu;
+	uint32_t cr3 = v->cr3;
+
+	trace_exit(vm, "exception");
+	v->shadow = 0;
+	if (exception_deliver(vm) == -ESHUTDOWN)
+		vm_stop(vm, STOP_CRASH, v->eip, "triple fault");
+	if (v->cr3 != cr3)
+		mmu_task_switched(vm);
+}
+
+/* Inject an interrupt if one is due. Returns true when the state changed. */
+static bool deliver_interrupt(struct vm *vm)
+{
+	struct vcpu *v = &vm->vcpu;
+	int vector;
+
+	if (!(v->eflags & FL_IF) || !machine_intr(&vm->machine))
+		return false;
+	vector = machine_ack(&vm->machine);
+	vm->stats.interrupts[vector & 0xff]++;
+	io_settle(vm);
+	v->halted = 0;
+	if (interrupt_enter(vm, (unsigned)vector, EVENT_EXTERNAL, false, 0, v->eip) < 0 && v->exc_vector == EXC_NONE)
+		vm_stop(vm, STOP_GUEST, (uint32_t)vector, "an interrupt could not be delivered");
+	return true;
+}
+
+static void halt(struct vm *vm)
+{
+	if (!(vm->vcpu.eflags & FL_IF)) {
+		vm_stop(vm, STOP_POWEROFF, 0, "halted with interrupts off");
+		return;
+	}
+	if (!code_idle(vm))
+		io_halt(vm);
+}
+
+static void step_out_of_line(struct vm *vm)
+{
+	struct vcpu *v = &vm->vcpu;
+	bool trap = v->eflags & FL_TF;
+
+	run_count(vm, EXIT_STEP);
+	run_count_site(vm, EXIT_STEP, v->eip, OP_NONE);
+	trace_exit(vm, "xol");
+	if (xol_step(vm) == 0 && trap) {
+		v->dr[6] |= BIT(14); /* BS, SDM 3B 17.2.3 */
+		vcpu_raise(v, EXC_DB, false, 0);
+	}
+}
+
+static void __attribute__((noreturn)) wait_for_the_end(struct vm *vm)
+{
+	for (;;)
+		host_futex_wait(&vm->shared.stop, atomic_load(&vm->shared.stop), NULL);
+}
+
+void vmm_worker(struct vm *vm, unsigned index)
+{
+	struct vmm_state *st = vm->vmm;
+	struct vcpu *v = &vm->vcpu;
+
+	(void)index; /* vmm_worker_prepare() took note of it */
+	for (;;) {
+		worker_park(vm);
+		if (atomic_load_explicit(&vm->shared.stop, memory_order_relaxed))
+			wait_for_the_end(vm);
+		world_clear_kick();
+		io_service(vm);
+		if (!st->resume_raw) {
+			if (v->exc_vector != EXC_NONE) {
+				deliver_exception(vm);
+				continue;
+			}
+			if (!v->shadow && deliver_interrupt(vm))
+				continue;
+			if (v->halted) {
+				halt(vm);
+				continue;
+			}
+			switch (decide(vm)) {
+			case GO_OUT_OF_LINE:
+				step_out_of_line(vm);
+				continue;
+			case GO_RAISED:
+				run_count(vm, EXIT_PAGE_GUEST);
+				continue;
+			case GO_DIRECT:
+				break;
+			}
+		}
+		enter_direct(vm);
+	}
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* The worker's main loop and what brackets each world switch. */
+#ifndef MONITOR_VMM_RUN_H
+#define MONITOR_VMM_RUN_H
+
+#include "monitor/vmm/vm.h"
+
+/* vCPU -> hardware: flags, selectors, registers, vCPU page, IRETQ frame (at vcpu->eip). */
+void run_prepare(struct vm *vm);
+/* Hardware -> vCPU, after world_run(): the other way. eip stays with the caller. Returns true if a segment register
+ * was found reloaded by the guest itself. */
+bool run_collect(struct vm *vm);
+
+/* Count an exit; and its place, for --stats and --audit. */
+void run_count(struct vm *vm, enum exit_reason reason);
+void run_count_site(struct vm *vm, enum exit_reason reason, uint32_t va, unsigned op);
+
+#endif

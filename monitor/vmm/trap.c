@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * See trap.h. The trap number and error code are the hardware's, as Linux hands them over in the signal frame;
+ * the signal number matters only for SIGSYS (the host's own system call path).
+ */
+#include "monitor/vmm/trap.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "monitor/vmm/code.h"
+#include "monitor/vmm/emulate.h"
+#include "monitor/vmm/far.h"
+#include "monitor/vmm/gmem.h"
+#include "monitor/vmm/paging.h"
+#include "monitor/vmm/run.h"
+#include "monitor/vmm/shadow.h"
+#include "monitor/vmm/shadow_seg.h"
+#include "monitor/vmm/state.h"
+#include "monitor/vmm/worker.h"
+#include "monitor/vmm/xol.h"
+
+#define HOST_PF_W 2
+#define HOST_PF_I 16
+
+static int raise(struct vm *vm, unsigned vector, bool has_error, uint32_t error)
+{
+	run_count(vm, EXIT_EXCEPTION);
+	return vcpu_raise(&vm->vcpu, vector, has_error, error);
+}
+
+/* The original instruction at a site: decoded once at load. NULL when eip is no site in a window. */
+static const struct insn *site_insn(struct vm *vm)
+{
+	uint32_t site = vm->vcpu.cpl == 3 ? MANIFEST_NONE : code_site_at(vm, vm->vcpu.eip);
+
+	if (site == MANIFEST_NONE || vm->manifest.sites[site].window == MANIFEST_NONE)
+		return NULL;
+	return &vm->site_insns[site];
+}
+
+static int emulate_counted(struct vm *vm, const struct insn *insn, enum exit_reason reason)
+{
+	run_count(vm, reason);
+	run_count_site(vm, reason, vm->vcpu.eip, insn->op);
+	return emulate(vm, insn) < 0 ? -EFAULT : 0;
+}
+
+/*
+ * #GP or #SS by our truncation of user segments: hardware would have got as far as the page walk. Look at every
+ * linear address that the instruction touches; the first one that user mode may not reach is the #PF.
+ */
+static bool truncation_fault(struct vm *vm, const struct insn *insn)
+{
+	struct vcpu *v = &vm->vcpu;
+	uint32_t candidates[3];
+	unsigned n = 0;
+	struct walk walk;
+
+	if (insn->has_mem && insn->seg < SEG_COUNT) {
+		uint32_t ea = (uint32_t)insn->disp;
+
+		ea += insn->base == REG_NONE ? 0 : v->gpr[insn->base];
+		ea += insn->index == REG_NONE ? 0 : v->gpr[insn->index] * insn->scale;
+		candidates[n++] = v->seg[insn->seg].base + ea;
+	} else if (insn->seg < SEG_COUNT) { /* string or moffs */
+		candidates[n++] = v->seg[insn->seg].base + (insn->disp ? (uint32_t)insn->disp : v->gpr[REG_SI]);
+	}
+	if (!insn->has_modrm && insn->map == 0 && ((insn->opcode & 0xfc) == 0xa4 || (insn->opcode & 0xfe) == 0xaa ||
+						    (insn->opcode & 0xfe) == 0xae || (insn->opcode & 0xfe) == 0x6c))
+		candidates[n++] = v->seg[SEG_ES].base + v->gpr[REG_DI];
+	candidates[n++] = v->seg[SEG_SS].base + v->gpr[REG_SP] - 4;
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t last = candidates[i] | 15; /* an operand that straddles the limit */
+
+		if (last < vm->cfg.kernel_split)
+			continue;
+		if (candidates[i] < vm->cfg.kernel_split)
+			candidates[i] = vm->cfg.kernel_split;
+		if (paging_walk(vm, gva(candidates[i]), ACCESS_USER, &walk) < 0) {
+			vcpu_raise_pf(v, gva(candidates[i]), walk.error);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* #GP, #SS, #NP: a sensitive instruction, our own truncation, or the guest's fault. */
+static int protection_fault(struct vm *vm, unsigned vector)
+{
+	struct vcpu *v = &vm->vcpu;
+	const struct insn *site = site_insn(vm);
+	uint8_t bytes[INSN_MAX];
+	struct insn insn;
+
+	if (site)
+		return emulate_counted(vm, site, EXIT_TRAP);
+	if (vm->vmm->segments_changed) {
+		run_count(vm, EXIT_SEGMENT);
+		return 0;
+	}
+	if (emulate_fetch(vm, &insn, bytes) < 0)
+		return -EFAULT;
+	if (insn_is_sensitive(&insn)) {
+		enum exit_reason why = policy_get(insn.op)->hypercall == HC_INT && v->cpl == 3 ? EXIT_SYSCALL : EXIT_TRAP;
+
+		return emulate_counted(vm, &insn, why);
+	}
+	if (shadow_seg_truncates(vm)) {
+		if (insn.flow != FLOW_NEXT && insn.flow != FLOW_STOP)
+			return xol_execute(vm, &insn, bytes);
+		if (truncation_fault(vm, &insn)) {
+			run_count(vm, EXIT_PAGE_GUEST);
+			return -EFAULT;
+		}
+	}
+	return raise(vm, vector, true, vm->vmm->world.error);
+}
+
+static int page_fault(struct vm *vm)
+{
+	const struct world *w = &vm->vmm->world;
+	unsigned access = privilege(vm);
+
+	if (vm->vmm->segments_changed && vm->vcpu.cpl == 3) {
+		run_count(vm, EXIT_SEGMENT);
+		return 0;
+	}
+	access |= w->error & HOST_PF_W ? ACCESS_WRITE : 0;
+	access |= w->error & HOST_PF_I ? ACCESS_FETCH : 0;
+	if ((access & ACCESS_FETCH) && w->eip - vm->cfg.hole_base < vm->cfg.hole_size) {
+		vm_stop(vm, STOP_GUEST, w->eip, "the guest jumped into the hole of the monitor");
+		return -ECANCELED;
+	}
+	switch (shadow_fault(vm, gva((uint32_t)w->fault_address), access)) {
+	case SHADOW_MAPPED:
+		run_count(vm, access & ACCESS_FETCH ? EXIT_PAGE_CODE : EXIT_PAGE_MAP);
+		return 0;
+	case SHADOW_RAISED:
+		run_count(vm, EXIT_PAGE_GUEST);
+		return -EFAULT;
+	case SHADOW_UNVERIFIED:
+		return 0; /* the decision takes it from here */
+	case SHADOW_EMULATE:
+		run_count(vm, EXIT_MMIO);
+		if (access & ACCESS_FETCH)
+			return 0;
+		return xol_redirect(vm);
+	}
+	return 0;
+}
+
+/* #UD: instructions that hardware lacks or hides, and those that only a hypervisor answers. */
+static int invalid_opcode(struct vm *vm)
+{
+	uint8_t bytes[INSN_MAX];
+	struct insn insn;
+
+	if (emulate_fetch(vm, &insn, bytes) < 0)
+		return -EFAULT;
+	if (insn_is_sensitive(&insn) && policy_get(insn.op)->hypercall != HC_UD)
+		return emulate_counted(vm, &insn, EXIT_TRAP);
+	return raise(vm, EXC_UD, false, 0);
+}
+
+/* INT3 and INTO report the address behind them; INT n too when the host's gate let it through. */
+static int breakpoint(struct vm *vm, unsigned vector)
+{
+	struct vcpu *v = &vm->vcpu;
+	uint8_t bytes[2];
+	const struct insn *site;
+	struct insn insn;
+	uint8_t raw[INSN_MAX];
+
+	v->eip -= 1;
+	site = site_insn(vm);
+	if (site)
+		return emulate_counted(vm, site, EXIT_BREAKPOINT);
+	if (gmem_read(vm, gva(v->seg[SEG_CS].base + v->eip - 1), bytes, 2, 0) == 0 && bytes[0] == 0xcd &&
+	    bytes[1] == vector)
+		v->eip -= 1;
+	v->exc_vector = EXC_NONE;
+	if (emulate_fetch(vm, &insn, raw) < 0)
+		return -EFAULT;
+	if (!insn_is_sensitive(&insn))
+		return raise(vm, vector, false, 0);
+	return emulate_counted(vm, &insn, EXIT_SYSCALL);
+}
+
+/*
+ * The host's system call path, stopped by the entry filter. INT 0x80 reports the address behind it. SYSCALL and
+ * SYSENTER, which the guest's CPUID hides, lose EIP; pages that visibly contain them never run directly, so this is
+ * code that came after the look: the best that is known is that it is #UD.
+ */
+static int system_call(struct vm *vm)
+{
+	struct vcpu *v = &vm->vcpu;
+	uint8_t bytes[2];
+
+	if (gmem_read(vm, gva(v->seg[SEG_CS].base + v->eip - 2), bytes, 2, privilege(vm)) == 0 && bytes[0] == 0xcd &&
+	    bytes[1] == 0x80) {
+		uint8_t raw[INSN_MAX];
+		struct insn insn;
+
+		v->eip -= 2;
+		if (emulate_fetch(vm, &insn, raw) < 0)
+			return -EFAULT;
+		return emulate_counted(vm, &insn, EXIT_SYSCALL);
+	}
+	v->exc_vector = EXC_NONE;
+	return raise(vm, EXC_UD, false, 0);
+}
+
+int trap_handle(struct vm *vm)
+{
+	const struct world *w = &vm->vmm->world;
+
+	if (w->site == SIGSYS)
+		return system_call(vm);
+	switch (w->trapno) {
+	case EXC_PF:
+		return page_fault(vm);
+	case EXC_GP:
+	case EXC_SS:
+	case EXC_NP:
+		return protection_fault(vm, w->trapno);
+	case EXC_UD:
+		return invalid_opcode(vm);
+	case EXC_BP:
+	case EXC_OF:
+		return breakpoint(vm, w->trapno);
+	case EXC_DB:
+		vm->vcpu.dr[6] |= BIT(14);
+		return raise(vm, EXC_DB, false, 0);
+	case EXC_AC:
+		return raise(vm, EXC_AC, true, 0);
+	case EXC_DE:
+	case EXC_BR:
+	case EXC_MF:
+	case EXC_XM:
+	case EXC_NM:
+		return raise(vm, w->trapno, false, 0);
+	default:
+		vm_stop(vm, STOP_MONITOR, w->trapno, "an unexpected host signal in guest code");
+		return -ECANCELED;
+	}
+}

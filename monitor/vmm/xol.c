@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* See xol.h. (The idea is that of Linux's kprobes and uprobes, which coined the name.) */
+#include "monitor/vmm/xol.h"
+
+#include <errno.h>
+
+#include "monitor/vmm/emulate.h"
+#include "monitor/vmm/gmem.h"
+#include "monitor/vmm/mem.h"
+#include "monitor/vmm/run.h"
+#include "monitor/vmm/shadow_seg.h"
+#include "monitor/vmm/state.h"
+#include "monitor/vmm/trap.h"
+#include "monitor/vmm/world.h"
+
+#define SLOT_PAD 0x100 /* offset of the landing pad in the slot page */
+#define BOUNCE_LEN 64  /* bytes of the widest operand */
+
+static uint32_t slot_address(const struct vm *vm)
+{
+	return vm->cfg.hole_base + ABI_XOL_PAGE;
+}
+
+static uint8_t *slot_bytes(const struct vm *vm)
+{
+	return (uint8_t *)RAM_BASE + vm->cfg.bounce_off;
+}
+
+static uint8_t *bounce_bytes(const struct vm *vm)
+{
+	return slot_bytes(vm) + PAGE_SIZE;
+}
+
+bool xol_contains(const struct vm *vm, uint32_t raw)
+{
+	return raw - slot_address(vm) < PAGE_SIZE;
+}
+
+static void put32(uint8_t *at, uint32_t value)
+{
+	mem_copy(at, &value, 4);
+}
+
+void xol_init(struct vm *vm)
+{
+	uint8_t *pad = slot_bytes(vm) + SLOT_PAD;
+
+	mem_set(slot_bytes(vm), 0xcc, PAGE_SIZE);
+	pad[0] = 0x41, pad[1] = 0xbf; /* mov $XOL_SITE, %r15d */
+	put32(pad + 2, XOL_SITE);
+	pad[6] = 0xe9; /* jmp gate */
+	put32(pad + 7, vm->cfg.hole_base + GATE_EXIT - (slot_address(vm) + SLOT_PAD + ABI_PAD_LEN));
+}
+
+/* --- branches -------------------------------------------------------------------------------------------- */
+
+static bool condition(uint32_t flags, unsigned cc)
+{
+	bool cf = flags & FL_CF, zf = flags & FL_ZF, sf = flags & FL_SF, of = flags & FL_OF, pf = flags & FL_PF;
+	const bool holds[8] = {of, cf, zf, cf || zf, sf, pf, sf != of, zf || sf != of};
+
+	return holds[cc >> 1 & 7] != (cc & 1);
+}
+
+static bool loop_taken(struct vcpu *v, const struct insn *insn)
+{
+	uint32_t mask = insn->adsize == 2 ? 0xffff : 0xffffffff, count;
+
+	if (insn->opcode == 0xe3)
+		return !(v->gpr[REG_CX] & mask);
+	count = (v->gpr[REG_CX] - 1) & mask;
+	v->gpr[REG_CX] = (v->gpr[REG_CX] & ~mask) | count;
+	if (insn->opcode == 0xe2)
+		return count;
+	return count && !!(v->eflags & FL_ZF) == (insn->opcode == 0xe1);
+}
+
+static int branch(struct vm *vm, const struct insn *insn)
+{
+	struct vcpu *v = &vm->vcpu;
+	uint32_t next = v->eip + insn->len, target = (uint32_t)insn->target;
+	int err = 0;
+
+	switch (insn->flow) {
+	case FLOW_JCC:
+		v->eip = condition(v->eflags, insn->opcode & 15) ? target : next;
+		return 0;
+	case FLOW_LOOP:
+		v->eip = loop_taken(v, insn) ? target : next;
+		return 0;
+	case FLOW_JMP:
+		break;
+	case FLOW_CALL:
+		err = stack_push(vm, insn->opsize, next);
+		break;
+	case FLOW_JMP_IND:
+	case FLOW_CALL_IND:
+		err = operand_read(vm, insn, insn->opsize, &target);
+		if (!err && insn->flow == FLOW_CALL_IND)
+			err = stack_push(vm, insn->opsize, next);
+		break;
+	case FLOW_RET:
+		err = stack_pop(vm, insn->opsize, &target);
+		if (!err && (insn->opcode == 0xc2))
+			v->gpr[REG_SP] += insn->imm & 0xffff;
+		break;
+	default:
+		return vcpu_raise(v, EXC_UD, false, 0);
+	}
+	if (!err)
+		v->eip = insn->opsize == 2 ? target & 0xffff : target;
+	return err;
+}
+
+/* --- running the copy ------------------------------------------------------------------------------------ */
+
+/* Does the instruction need the FPU (#NM under CR0.TS and CR0.EM, SDM 3A 2.5)? */
+static bool uses_fpu(const struct insn *insn)
+{
+	uint8_t op = insn->opcode;
+
+	if (insn->map == 0)
+		return op >= 0xd8 && op <= 0xdf;
+	if (insn->map != 1)
+		return insn->map >= 0x10 || !(op == 0xf0 || op == 0xf1 || op == 0x82);
+	return (op >= 0x10 && op <= 0x17) || (op >= 0x28 && op <= 0x2f) || (op >= 0x50 && op <= 0x7f) || op == 0xc2 ||
+	       (op >= 0xc4 && op <= 0xc6) || (op >= 0xd0) || (op == 0xae && insn->has_mem && insn->reg < 7);
+}
+
+/* Enter the slot; the copy ends at `len`. */
+static int run_slot(struct vm *vm, unsigned len, unsigned guest_len, bool redirected)
+{
+	struct vcpu *v = &vm->vcpu;
+	struct world *w = &vm->vmm->world;
+	uint32_t guest = v->eip;
+	int ret;
+
+	run_prepare(vm);
+	w->iret.cs = ABI_HOST_CS32;
+	w->iret.rip = slot_address(vm);
+	w->iret.rflags &= ~(uint64_t)FL_TF;
+	if (redirected)
+		w->ds = ABI_HOST_DS;
+	world_clear_kick();
+	world_fpu_restore();
+	world_run();
+	if (redirected)
+		vm->vmm->hw_valid = 0;
+	run_collect(vm);
+	if (w->reason == WORLD_PAD && w->site == XOL_SITE) {
+		v->eip = guest + guest_len;
+		v->shadow = 0;
+		return 0;
+	}
+	if (w->reason == WORLD_KICK && w->eip == slot_address(vm) + len) {
+		v->eip = guest + guest_len;
+		return 0;
+	}
+	v->eip = guest;
+	if (w->reason != WORLD_SIGNAL)
+		return -EAGAIN;
+	ret = trap_handle(vm);
+	return ret < 0 ? ret : -EAGAIN;
+}
+
+static int run_copy(struct vm *vm, const uint8_t *bytes, unsigned len, unsigned guest_len, bool redirected)
+{
+	uint8_t *slot = slot_bytes(vm);
+
+	mem_copy(slot, bytes, len);
+	slot[len] = 0xea; /* ljmp $CS64, $pad */
+	put32(slot + len + 1, slot_address(vm) + SLOT_PAD);
+	slot[len + 5] = ABI_HOST_CS64;
+	slot[len + 6] = 0;
+	return run_slot(vm, len, guest_len, redirected);
+}
+
+int xol_execute(struct vm *vm, const struct insn *insn, const uint8_t *bytes)
+{
+	struct vcpu *v = &vm->vcpu;
+
+	if (insn_is_sensitive(insn) && policy_get(insn->op)->lowering != LOWER_VERBATIM)
+		return emulate(vm, insn) < 0 ? -EFAULT : 0;
+	if (insn->flow != FLOW_NEXT) {
+		v->shadow = 0;
+		return branch(vm, insn);
+	}
+	if ((v->cr0 & (CR0_TS | CR0_EM)) && uses_fpu(insn))
+		return vcpu_raise(v, EXC_NM, false, 0);
+	if (insn->width != 32) {
+		vm_stop(vm, STOP_GUEST, v->eip, "16-bit code: not supported outside 32-bit segments");
+		return -ECANCELED;
+	}
+	return run_copy(vm, bytes, insn->len, insn->len, false);
+}
+
+int xol_step(struct vm *vm)
+{
+	uint8_t bytes[INSN_MAX];
+	struct insn insn;
+
+	if (emulate_fetch(vm, &insn, bytes) < 0)
+		return -EFAULT;
+	return xol_execute(vm, &insn, bytes);
+}
+
+/* --- redirected operands --------------------------------------------------------------------------------- */
+
+/* The instruction with its ModRM operand replaced by DS:[disp32]. Returns the new length. */
+static unsigned aim_at(const struct insn *insn, const uint8_t *bytes, uint32_t address, uint8_t *out)
+{
+	unsigned n = 0, tail = insn->imm_len ? insn->imm_off : insn->len;
+
+	for (unsigned i = 0; i < insn->modrm_off; i++) {
+		bool legacy = i + 1 < insn->modrm_off && insn->map < 0x10;
+		uint8_t b = bytes[i];
+
+		/* drop segment and address-size prefixes; DS is the flat one for this instruction */
+		if (legacy && (b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e || b == 0x64 || b == 0x65 || b == 0x67))
+			continue;
+		out[n++] = b;
+	}
+	out[n++] = (uint8_t)((insn->reg & 7) << 3 | 5);
+	put32(out + n, address);
+	n += 4;
+	for (unsigned i = tail; i < insn->len; i++)
+		out[n++] = bytes[i];
+	return n;
+}
+
+/* One element of MOVS, STOS or LODS through the walker; REP leaves eip in place until done. */
+static int string_step(struct vm *vm, const struct insn *insn)
+{
+	struct vcpu *v = &vm->vcpu;
+	uint8_t kind = insn->opcode & 0xfe;
+	unsigned size = insn->opcode & 1 ? insn->opsize : 1;
+	bool rep = insn->prefixes & (INSN_REP | INSN_REPNE);
+	uint32_t step = v->eflags & FL_DF ? -size : size, value = v->gpr[REG_AX];
+	struct gva at;
+	int err = 0;
+
+	if (rep && !v->gpr[REG_CX])
+		goto done;
+	if (kind != 0xaa) {
+		err = segment_address(vm, insn->seg, v->gpr[REG_SI], size, 0, &at);
+		if (!err)
+			err = gmem_read(vm, at, &value, size, privilege(vm));
+	}
+	if (!err && kind != 0xac) {
+		err = segment_address(vm, SEG_ES, v->gpr[REG_DI], size, ACCESS_WRITE, &at);
+		if (!err)
+			err = gmem_write(vm, at, &value, size, privilege(vm) | ACCESS_WRITE);
+	}
+	if (err < 0)
+		return err;
+	if (kind == 0xac)
+		register_write(v, REG_AX, size, value);
+	if (kind != 0xaa)
+		v->gpr[REG_SI] += step;
+	if (kind != 0xac)
+		v->gpr[REG_DI] += step;
+	if (rep && --v->gpr[REG_CX])
+		return 0;
+done:
+	v->eip += insn->len;
+	return 0;
+}
+
+int xol_redirect(struct vm *vm)
+{
+	uint8_t bytes[INSN_MAX], aimed[INSN_MAX + 8], before[BOUNCE_LEN];
+	uint8_t *bounce = bounce_bytes(vm);
+	struct insn insn;
+	struct gva at;
+	uint32_t len, changed_from = BOUNCE_LEN, changed_to = 0;
+	int err = emulate_fetch(vm, &insn, bytes);
+
+	if (err < 0)
+		return err;
+	if (insn_is_sensitive(&insn) || insn.flow != FLOW_NEXT)
+		return xol_execute(vm, &insn, bytes);
+	if (insn.map == 0 && insn.adsize == 4 &&
+	    (insn.opcode == 0xa4 || insn.opcode == 0xa5 || (insn.opcode >= 0xaa && insn.opcode <= 0xad)))
+		return string_step(vm, &insn);
+	if (!insn.has_mem) {
+		vm_stop(vm, STOP_GUEST, vm->vcpu.eip, "an implicit operand at an address that the host cannot map");
+		return -ECANCELED;
+	}
+	err = operand_address(vm, &insn, 0, 1, 0, &at);
+	if (err < 0)
+		return err;
+	len = PAGE_SIZE - (at.a & (PAGE_SIZE - 1));
+	len = len < BOUNCE_LEN ? len : BOUNCE_LEN;
+	mem_set(before, 0xff, sizeof(before));
+	if (gmem_read(vm, at, before, len, privilege(vm)) < 0)
+		return -EFAULT;
+	mem_copy(bounce, before, BOUNCE_LEN);
+	err = run_copy(vm, aimed, aim_at(&insn, bytes, vm->cfg.hole_base + ABI_BOUNCE_PAGE, aimed), insn.len, true);
+	if (err < 0)
+		return err;
+	for (unsigned i = 0; i < len; i++)
+		if (bounce[i] != before[i]) {
+			changed_from = changed_from < i ? changed_from : i;
+			changed_to = i + 1;
+		}
+	if (changed_from >= changed_to)
+		return 0;
+	return gmem_write(vm, gva(at.a + changed_from), bounce + changed_from, changed_to - changed_from,
+			  privilege(vm) | ACCESS_WRITE);
+}
