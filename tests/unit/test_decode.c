@@ -21,7 +21,7 @@
 #include "hypercalls/decode.h"
 #include "hypercalls/policy.h"
 
-#define VA	   0xc1000000u
+#define VA 0xc1000000u
 #define BYTES(...) .bytes = {__VA_ARGS__}, .size = sizeof((const uint8_t[]){__VA_ARGS__})
 
 static const int widths[] = {16, 32, 64};
@@ -206,27 +206,26 @@ static void memory_operands(void **state)
 static void implicit_memory(void **state)
 {
 	static const struct {
-		int width;
-		uint8_t seg;
 		int64_t disp;
-		uint8_t disp_off, disp_len;
+		int width;
+		uint8_t seg, disp_off, disp_len;
 		uint8_t bytes[INSN_MAX], size;
 	} cases[] = {
-	    {32, SEG_DS, 0x12345678, 1, 4, BYTES(0xa1, 0x78, 0x56, 0x34, 0x12)},
-	    {32, SEG_FS, -0x3e000000, 2, 4, BYTES(0x64, 0xa3, 0, 0, 0, 0xc2)},
-	    {32, SEG_DS, 0x1234, 2, 2, BYTES(0x67, 0xa0, 0x34, 0x12)},
-	    {64, SEG_DS, 0x1122334455667788, 1, 8,
+	    {0x12345678, 32, SEG_DS, 1, 4, BYTES(0xa1, 0x78, 0x56, 0x34, 0x12)},
+	    {-0x3e000000, 32, SEG_FS, 2, 4, BYTES(0x64, 0xa3, 0, 0, 0, 0xc2)},
+	    {0x1234, 32, SEG_DS, 2, 2, BYTES(0x67, 0xa0, 0x34, 0x12)},
+	    {0x1122334455667788, 64, SEG_DS, 1, 8,
 	     BYTES(0xa0, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11)},
-	    {32, SEG_DS, 0, 0, 0, BYTES(0xf3, 0xa5)},
-	    {32, SEG_ES, 0, 0, 0, BYTES(0x26, 0xa4)},
-	    {32, SEG_DS, 0, 0, 0, BYTES(0xac)},
-	    {32, SEG_GS, 0, 0, 0, BYTES(0x65, 0xa6)},
-	    {32, SEG_DS, 0, 0, 0, BYTES(0x6e)},
-	    {32, SEG_DS, 0, 0, 0, BYTES(0xd7)},
-	    {32, SEG_NONE, 0, 0, 0, BYTES(0xaa)}, /* stos: ES:EDI alone, no override */
-	    {32, SEG_NONE, 0, 0, 0, BYTES(0x6c)}, /* ins */
-	    {32, SEG_NONE, 0, 0, 0, BYTES(0x89, 0xc3)},
-	    {32, SEG_NONE, 0, 0, 0, BYTES(0x64, 0x89, 0xc3)}, /* an override without memory */
+	    {0, 32, SEG_DS, 0, 0, BYTES(0xf3, 0xa5)},
+	    {0, 32, SEG_ES, 0, 0, BYTES(0x26, 0xa4)},
+	    {0, 32, SEG_DS, 0, 0, BYTES(0xac)},
+	    {0, 32, SEG_GS, 0, 0, BYTES(0x65, 0xa6)},
+	    {0, 32, SEG_DS, 0, 0, BYTES(0x6e)},
+	    {0, 32, SEG_DS, 0, 0, BYTES(0xd7)},
+	    {0, 32, SEG_NONE, 0, 0, BYTES(0xaa)}, /* stos: ES:EDI alone, no override */
+	    {0, 32, SEG_NONE, 0, 0, BYTES(0x6c)}, /* ins */
+	    {0, 32, SEG_NONE, 0, 0, BYTES(0x89, 0xc3)},
+	    {0, 32, SEG_NONE, 0, 0, BYTES(0x64, 0x89, 0xc3)}, /* an override without memory */
 	};
 	(void)state;
 
@@ -266,25 +265,25 @@ static void mov_cr_ignores_mod(void **state)
 static void immediates(void **state)
 {
 	static const struct {
-		int width;
 		int64_t imm;
+		int width;
 		uint8_t imm_off, imm_len;
 		uint8_t bytes[INSN_MAX], size;
 	} cases[] = {
-	    {32, -1, 2, 1, BYTES(0x83, 0xc0, 0xff)},
-	    {32, -2, 1, 1, BYTES(0x6a, 0xfe)},
-	    {32, 0x80, 1, 1, BYTES(0xcd, 0x80)},
-	    {32, 0xf0, 1, 1, BYTES(0xe4, 0xf0)},
-	    {32, 0xf0, 1, 1, BYTES(0xe6, 0xf0)},
-	    {32, 0x12345678, 1, 4, BYTES(0x68, 0x78, 0x56, 0x34, 0x12)},
-	    {32, 0x1234, 2, 2, BYTES(0x66, 0x68, 0x34, 0x12)},
-	    {32, 0x08, 1, 2, BYTES(0xc2, 0x08, 0x00)},
-	    {32, 0x10, 1, 2, BYTES(0xc8, 0x10, 0x00, 0x01)},
-	    {32, 0x1f, 2, 1, BYTES(0xc1, 0xe0, 0x1f)},
-	    {32, 7, 6, 4, BYTES(0xc7, 0x05, 0, 0, 0, 0xc2, 7, 0, 0, 0)},
-	    {64, 0x1122334455667788, 2, 8, BYTES(0x48, 0xb8, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11)},
-	    {64, -1, 3, 4, BYTES(0x48, 0xc7, 0xc0, 0xff, 0xff, 0xff, 0xff)},
-	    {32, 0, 0, 0, BYTES(0x90)},
+	    {-1, 32, 2, 1, BYTES(0x83, 0xc0, 0xff)},
+	    {-2, 32, 1, 1, BYTES(0x6a, 0xfe)},
+	    {0x80, 32, 1, 1, BYTES(0xcd, 0x80)},
+	    {0xf0, 32, 1, 1, BYTES(0xe4, 0xf0)},
+	    {0xf0, 32, 1, 1, BYTES(0xe6, 0xf0)},
+	    {0x12345678, 32, 1, 4, BYTES(0x68, 0x78, 0x56, 0x34, 0x12)},
+	    {0x1234, 32, 2, 2, BYTES(0x66, 0x68, 0x34, 0x12)},
+	    {0x08, 32, 1, 2, BYTES(0xc2, 0x08, 0x00)},
+	    {0x10, 32, 1, 2, BYTES(0xc8, 0x10, 0x00, 0x01)},
+	    {0x1f, 32, 2, 1, BYTES(0xc1, 0xe0, 0x1f)},
+	    {7, 32, 6, 4, BYTES(0xc7, 0x05, 0, 0, 0, 0xc2, 7, 0, 0, 0)},
+	    {0x1122334455667788, 64, 2, 8, BYTES(0x48, 0xb8, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11)},
+	    {-1, 64, 3, 4, BYTES(0x48, 0xc7, 0xc0, 0xff, 0xff, 0xff, 0xff)},
+	    {0, 32, 0, 0, BYTES(0x90)},
 	};
 	(void)state;
 
@@ -360,9 +359,9 @@ static void sizes_and_prefixes(void **state)
 
 /* ---- flags ---- */
 
-#define CF    0x001u
-#define ZF    0x040u
-#define DF    0x400u
+#define CF 0x001u
+#define ZF 0x040u
+#define DF 0x400u
 #define ARITH 0x8d5u /* OF SF ZF AF PF CF */
 
 static void flags(void **state)
