@@ -477,7 +477,7 @@ static uint8_t reg_id(ZydisRegister reg)
 		return REG_NONE;
 	if (reg == ZYDIS_REGISTER_RIP || reg == ZYDIS_REGISTER_EIP)
 		return REG_IP;
-	return ZydisRegisterGetId(reg);
+	return (uint8_t)ZydisRegisterGetId(reg);
 }
 
 static void check_memory(const struct insn *m, const ZydisDecodedOperandMem *z, const uint8_t *bytes)
@@ -488,7 +488,7 @@ static void check_memory(const struct insn *m, const ZydisDecodedOperandMem *z, 
 		fail_bytes("index or scale", bytes, m->len, m->width);
 	if (m->disp != z->disp.value)
 		fail_bytes("displacement", bytes, m->len, m->width);
-	if (z->type != ZYDIS_MEMOP_TYPE_AGEN && m->seg != ZydisRegisterGetId(z->segment))
+	if (z->type != ZYDIS_MEMOP_TYPE_AGEN && m->seg != (uint8_t)ZydisRegisterGetId(z->segment))
 		fail_bytes("segment", bytes, m->len, m->width);
 }
 
@@ -504,7 +504,7 @@ static void check_operands(const struct insn *m, const ZydisDecodedInstruction *
 			check_memory(m, &ops[i].mem, bytes);
 		} else if (ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
 			   ops[i].encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64) {
-			if (m->seg != ZydisRegisterGetId(ops[i].mem.segment) ||
+			if (m->seg != (uint8_t)ZydisRegisterGetId(ops[i].mem.segment) ||
 			    m->disp != ops[i].mem.disp.value)
 				fail_bytes("moffs", bytes, m->len, m->width);
 		} else if (ops[i].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && ops[i].imm.is_relative) {
