@@ -35,7 +35,8 @@ struct image {
 	const char *compression; /* "xz", "none", ... of a bzImage payload */
 	uint8_t *file;		 /* the file as given */
 	size_t file_size;
-	uint8_t *elf; /* the ELF inside (== file for IMAGE_ELF); for IMAGE_RAW the raw bytes */
+	uint8_t *elf; /* the ELF inside (== file for IMAGE_ELF), with what follows it in the payload (the
+			 relocation list); for IMAGE_RAW the raw bytes */
 	size_t elf_size;
 	size_t setup_offset, setup_size; /* bzImage setup header in `file` (from 0x1f1); 0, 0 without */
 	int width;			 /* 32 or 64 */
@@ -47,7 +48,8 @@ struct image {
 	struct image_symbol *symbols; /* sorted by va */
 	size_t n_symbols;
 	const char *symbol_source;  /* "symtab", "kallsyms", "none" */
-	uint64_t *relocs;	    /* addresses of absolute 32-bit words that hold addresses, sorted; bzImage list */
+	uint64_t *relocs; /* addresses of absolute words that hold addresses, sorted; from the bzImage's list or
+			     relocation sections. x86-64: of 32 or 64 bits, the low 32 sign-extended are the value */
 	size_t n_relocs;
 	char **notes; /* damage that was survived ("kallsyms: ..."), for the report */
 	size_t n_notes;

@@ -199,8 +199,10 @@ int targets_collect(struct targets *t, struct image *img, struct diag *d)
 		collect_relocs(&c);
 	else
 		collect_words(&c);
-	if (!c.err && img->container != IMAGE_RAW)
+	if (!c.err && img->container != IMAGE_RAW) {
 		collect_tables(&c);
+		collect_patch_sites(&c);
+	}
 	free(c.code);
 	if (c.err) {
 		targets_free(t);

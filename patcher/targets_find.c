@@ -77,3 +77,29 @@ bool table_hunt(const struct collect *c, struct table *t, const char *name, cons
 	}
 	return best > 0;
 }
+
+void table_note_bad(struct collect *c, const struct table *t, size_t bad, size_t n)
+{
+	if (bad)
+		image_note(c->img, "%s at 0x%llx: %zu of %zu entries name no code; skipped those", t->name,
+			   (unsigned long long)t->va, bad, n);
+}
+
+size_t table_pick(struct collect *c, const struct table *t, const size_t *strides, const entry_test *tests)
+{
+	size_t best = 0, best_good = 0;
+
+	for (size_t i = 0; strides[i]; i++) {
+		size_t n = t->size / strides[i], good = table_score(c, t, strides[i], tests[i]);
+
+		/* Compare shares, not counts: a smaller stride has more entries. */
+		if (n && 2 * good >= n && (!best || good * (t->size / strides[best - 1]) > best_good * n)) {
+			best = i + 1;
+			best_good = good;
+		}
+	}
+	if (!best && t->size)
+		image_note(c->img, "%s at 0x%llx: no known layout fits; table skipped", t->name,
+			   (unsigned long long)t->va);
+	return best;
+}

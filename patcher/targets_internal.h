@@ -52,6 +52,8 @@ bool table_by_symbols(const struct collect *c, struct table *t, const char *star
 /* Is this the entry of some kind of table? `at` has at least one stride of bytes behind it. */
 typedef bool (*entry_test)(const struct collect *c, const struct table *t, size_t at);
 
+#define TABLE_HUNT_MIN 8 /* entries in a row that are no accident */
+
 /* How many of the table's entries pass. */
 size_t table_score(const struct collect *c, const struct table *t, size_t stride, entry_test test);
 /* The longest run of at least `min` passing entries in data, in that section only if one is given and exists.
@@ -59,7 +61,16 @@ size_t table_score(const struct collect *c, const struct table *t, size_t stride
 bool table_hunt(const struct collect *c, struct table *t, const char *name, const char *section,
 		size_t stride, size_t min, entry_test test);
 
-/* targets_tables.c */
+/*
+ * Of the strides (0-terminated, a test for each) the one that the largest share of entries agrees with, if that is
+ * half or more: its index + 1. Else 0 and a note.
+ */
+size_t table_pick(struct collect *c, const struct table *t, const size_t *strides, const entry_test *tests);
+/* Note that entries of a table name nothing. */
+void table_note_bad(struct collect *c, const struct table *t, size_t bad, size_t n);
+
+/* targets_tables.c, targets_patching.c */
 void collect_tables(struct collect *c);
+void collect_patch_sites(struct collect *c);
 
 #endif
