@@ -127,6 +127,13 @@ static void jump_to(struct lower *l, struct place at, uint32_t target)
 	emit_rel32(l, at, jmp, sizeof(jmp), target);
 }
 
+static uint32_t aim(const struct lower *l, const struct insn *branch)
+{
+	uint32_t guest = (uint32_t)branch->target;
+
+	return l->aim ? l->aim(l->aim_ctx, guest) : guest;
+}
+
 /* LOOP and JECXZ only have an 8-bit form: step over a jump around the jump to the far target. */
 static void displace_loop(struct lower *l, const struct lower_insn *in, struct place first)
 {
@@ -137,7 +144,7 @@ static void displace_loop(struct lower *l, const struct lower_insn *in, struct p
 	b[in->insn.len - 1] = sizeof(around);
 	emit(l, first, b, in->insn.len);
 	emit(l, boundary(in->va + in->insn.len), around, sizeof(around));
-	jump_to(l, boundary((uint32_t)in->insn.target), (uint32_t)in->insn.target);
+	jump_to(l, boundary((uint32_t)in->insn.target), aim(l, &in->insn));
 }
 
 static void push_return(struct lower *l, const struct lower_insn *in, struct place first)
@@ -181,17 +188,17 @@ static void displace(struct lower *l, const struct lower_insn *in, struct place 
 	}
 	switch (i->flow) {
 	case FLOW_JCC:
-		emit_rel32(l, first, jcc, sizeof(jcc), (uint32_t)i->target);
+		emit_rel32(l, first, jcc, sizeof(jcc), aim(l, i));
 		break;
 	case FLOW_LOOP:
 		displace_loop(l, in, first);
 		break;
 	case FLOW_JMP:
-		jump_to(l, first, (uint32_t)i->target);
+		jump_to(l, first, aim(l, i));
 		break;
 	case FLOW_CALL:
 		push_return(l, in, first);
-		jump_to(l, boundary((uint32_t)i->target), (uint32_t)i->target);
+		jump_to(l, boundary((uint32_t)i->target), aim(l, i));
 		break;
 	case FLOW_CALL_IND:
 		displace_call_indirect(l, in, first);
@@ -218,15 +225,22 @@ static bool ends_run(const struct insn *i)
 	}
 }
 
+/* The guest returns behind a call, and cannot return into a window. */
+static bool is_call(const struct insn *i)
+{
+	return i->flow == FLOW_CALL || i->flow == FLOW_CALL_IND;
+}
+
 static void lower_one(struct lower *l, struct lower_insn *in, bool last, bool shadow)
 {
 	struct place first = boundary(in->va);
 
 	in->pad = in->resume = MANIFEST_NONE;
 	in->slow[0] = in->slow[1] = SLOW_NONE;
+	in->start = emit_here(l);
 	if (shadow)
 		first.flags = POINT_SHADOW;
-	if (in->insn.width != 32 || (ends_run(&in->insn) && !last)) {
+	if (in->insn.width != 32 || (is_call(&in->insn) && !last)) {
 		refuse(l);
 		return;
 	}

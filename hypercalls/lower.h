@@ -29,6 +29,10 @@ struct lower {
 	size_t pads_cap;
 	struct manifest_point *points;
 	size_t points_cap;
+	/* Where a direct branch to a guest address goes; NULL: to that very address. A window with a branch target
+	 * inside has it lead into its stub. The same length comes out whatever it answers. */
+	uint32_t (*aim)(const void *ctx, uint32_t guest);
+	const void *aim_ctx;
 	/* filled */
 	size_t code_len, pads_len, n_points;
 	int err; /* of the last run: -ENOSPC, or -EOPNOTSUPP for an instruction that cannot be displaced */
@@ -39,18 +43,21 @@ struct lower_insn {
 	struct insn insn;
 	const uint8_t *bytes;
 	uint32_t va;
-	uint32_t site;	 /* MANIFEST_NONE for ordinary instructions */
-	bool flags_dead; /* the arithmetic flags after it are written before they are read: a cheaper form will do */
-	bool exit_only;	 /* %ss may not be flat here: leave through the pad, touch no memory */
-	uint32_t pad;	 /* out: its landing pad, or MANIFEST_NONE */
-	uint32_t resume; /* out: code address of what follows it; MANIFEST_NONE if nothing can (IRET) */
+	uint32_t site; /* MANIFEST_NONE for ordinary instructions */
+	bool
+	    flags_dead; /* the arithmetic flags after it are written before they are read: a cheaper form will do */
+	bool exit_only;	  /* %ss may not be flat here: leave through the pad, touch no memory */
+	uint32_t pad;	  /* out: its landing pad, or MANIFEST_NONE */
+	uint32_t resume;  /* out: code address of what follows it; MANIFEST_NONE if nothing can (IRET) */
+	uint32_t start;	  /* out: code address of its first byte */
 	uint32_t slow[2]; /* private to the lowering: jumps to its slow paths, not yet aimed */
 };
 
 /*
  * Append the run of n instructions and, unless the last one never falls through, a jump to `next` (the guest
- * address behind the run), then the slow paths. Calls, returns and jumps may only come last. Returns 0 or
- * l->err; after an error nothing of the run is left in the buffers, and another run may be tried.
+ * address behind the run), then the slow paths. Calls may only come last; what stands behind a jump or return is
+ * reached by its restart points or by `aim` alone. Returns 0 or l->err; after an error nothing of the run is left
+ * in the buffers, and another run may be tried.
  */
 int lower_run(struct lower *l, struct lower_insn *insns, size_t n, uint32_t next);
 

@@ -21,7 +21,7 @@
 struct builder {
 	struct cfg *cfg;
 	uint64_t *work; /* stack of addresses to descend from */
-	size_t n_work, cap_work, cap_sites;
+	size_t n_work, cap_work, cap_sites, cap_branches;
 	bool nomem;
 };
 
@@ -88,6 +88,45 @@ uint8_t cfg_marks(const struct cfg *cfg, uint64_t va)
 	return cs ? cs->marks[va - cs->sec->va] : 0;
 }
 
+/* Some addresses stand for an instruction, but nothing jumps to them. */
+static uint8_t arrival_mark(uint8_t source)
+{
+	switch (source) {
+	case TARGET_EXTABLE_SITE:
+	case TARGET_JUMP_LABEL_SITE:
+	case TARGET_STATIC_CALL_SITE:
+	case TARGET_PARAVIRT:
+	case TARGET_SMP_LOCK:
+	case TARGET_BUG:
+	case TARGET_FTRACE_SITE:
+		return 0;
+	case TARGET_EXTABLE:
+		return CFG_FIXUP;
+	default:
+		return CFG_TARGET;
+	}
+}
+
+bool cfg_has_other_arrival(const struct cfg *cfg, uint64_t va)
+{
+	const struct targets *t = cfg->targets;
+	size_t lo = 0, hi = t->n_targets;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (t->targets[mid].va < va)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < t->n_targets && t->targets[lo].va == va; lo++) {
+		if (arrival_mark(t->targets[lo].source) == CFG_TARGET)
+			return true;
+	}
+	return false;
+}
+
 static int decode_at(const struct cfg *cfg, const struct cfg_section *cs, uint64_t off, struct insn *insn)
 {
 	return insn_decode(insn, cs->sec->data + off, cs->sec->size - off, cs->sec->va + off, cfg->width);
@@ -137,7 +176,20 @@ static void mark_insn(struct builder *b, struct cfg_section *cs, uint64_t off, c
 	b->cfg->n_insns++;
 }
 
-static void note_branch(struct builder *b, const struct insn *insn)
+static void add_branch(struct builder *b, uint64_t from, uint64_t to)
+{
+	struct cfg *cfg = b->cfg;
+	void *p = cfg->branches;
+
+	if (!grow(&p, &b->cap_branches, cfg->n_branches, sizeof(*cfg->branches))) {
+		b->nomem = true;
+		return;
+	}
+	cfg->branches = p;
+	cfg->branches[cfg->n_branches++] = (struct cfg_branch){(uint32_t)from, (uint32_t)to};
+}
+
+static void note_branch(struct builder *b, uint64_t va, const struct insn *insn)
 {
 	struct cfg_section *cs;
 
@@ -148,6 +200,8 @@ static void note_branch(struct builder *b, const struct insn *insn)
 	if (!cs)
 		return;
 	cs->marks[insn->target - cs->sec->va] |= CFG_TARGET;
+	if (b->cfg->width == 32)
+		add_branch(b, va, insn->target);
 	if (!(cs->marks[insn->target - cs->sec->va] & CFG_START))
 		push_work(b, insn->target);
 }
@@ -193,7 +247,7 @@ static void descend(struct builder *b, uint64_t va)
 		mark_insn(b, cs, off, &insn);
 		if (insn_is_sensitive(&insn))
 			add_site(b, cs, cs->sec->va + off, &insn, ORIGIN_DESCENT);
-		note_branch(b, &insn);
+		note_branch(b, cs->sec->va + off, &insn);
 		if (!falls_through(&insn))
 			break;
 	}
@@ -203,25 +257,6 @@ static void drain(struct builder *b)
 {
 	while (b->n_work && !b->nomem)
 		descend(b, b->work[--b->n_work]);
-}
-
-/* Some addresses stand for an instruction, but nothing jumps to them. */
-static uint8_t arrival_mark(uint8_t source)
-{
-	switch (source) {
-	case TARGET_EXTABLE_SITE:
-	case TARGET_JUMP_LABEL_SITE:
-	case TARGET_STATIC_CALL_SITE:
-	case TARGET_PARAVIRT:
-	case TARGET_SMP_LOCK:
-	case TARGET_BUG:
-	case TARGET_FTRACE_SITE:
-		return 0;
-	case TARGET_EXTABLE:
-		return CFG_FIXUP;
-	default:
-		return CFG_TARGET;
-	}
 }
 
 /* Symbols and words that look like addresses may name data or the end of something. */
@@ -337,7 +372,7 @@ static void sweep_mark(struct builder *b, struct cfg_section *cs, uint64_t off, 
 		b->cfg->n_swept++;
 		if (insn_is_sensitive(&insn))
 			add_site(b, cs, cs->sec->va + off, &insn, ORIGIN_SWEEP);
-		note_branch(b, &insn);
+		note_branch(b, cs->sec->va + off, &insn);
 	}
 }
 
@@ -427,7 +462,7 @@ int cfg_build(struct cfg *cfg, const struct image *img, const struct targets *ta
 	struct builder b = {.cfg = cfg};
 	int err;
 
-	*cfg = (struct cfg){.img = img, .width = img->width};
+	*cfg = (struct cfg){.img = img, .targets = targets, .width = img->width};
 	err = sections_collect(cfg, img, d);
 	if (err)
 		goto out;
@@ -457,5 +492,6 @@ void cfg_free(struct cfg *cfg)
 		free(cfg->sections[i].marks);
 	free(cfg->sections);
 	free(cfg->sites);
+	free(cfg->branches);
 	*cfg = (struct cfg){0};
 }

@@ -45,18 +45,29 @@ struct cfg_site {
 	uint32_t section; /* index in cfg->sections */
 };
 
+/* A direct branch or call of a 32-bit image. */
+struct cfg_branch {
+	uint32_t from, to;
+};
+
 struct cfg {
 	const struct image *img;
+	const struct targets *targets; /* as given to cfg_build() */
 	int width;
 	struct cfg_section *sections; /* executable ones, sorted by va */
 	size_t n_sections;
 	struct cfg_site *sites; /* sorted by va */
 	size_t n_sites;
+	struct cfg_branch *branches; /* in no order */
+	size_t n_branches;
 	size_t n_insns, n_swept;
 	uint64_t undecoded_bytes; /* neither code nor padding: no consistent decoding was found */
 };
 
-/* Recover the control flow from the targets of tables (targets_collect()) and the branches found on the way. */
+/*
+ * Recover the control flow from the targets of tables (targets_collect()) and the branches found on the way.
+ * img and targets must outlive the result.
+ */
 int cfg_build(struct cfg *cfg, const struct image *img, const struct targets *targets, struct diag *d);
 void cfg_free(struct cfg *cfg);
 /* Ranges that no table of the image names (a recipe's). */
@@ -68,6 +79,8 @@ struct cfg_section *cfg_section_at(const struct cfg *cfg, uint64_t va);
 uint8_t cfg_marks(const struct cfg *cfg, uint64_t va);
 /* Decode the instruction at va. Its length, or -errno as insn_decode(). */
 int cfg_decode(const struct cfg *cfg, uint64_t va, struct insn *insn);
+/* Can control arrive at va in another way than by a branch in `branches` or by an exception-table fixup? */
+bool cfg_has_other_arrival(const struct cfg *cfg, uint64_t va);
 /* The site at va, or NULL. */
 const struct cfg_site *cfg_site_at(const struct cfg *cfg, uint64_t va);
 const char *cfg_origin_name(unsigned origin);

@@ -81,23 +81,59 @@ static int window_originals(struct manifest *m, const struct plan *plan, const s
 	return p && avail >= 5 ? originals_add(m, p, 5) : -EINVAL;
 }
 
+/* Where the instructions of windows stand in their stubs; sorted by guest address, as windows are. */
+struct copies {
+	struct {
+		uint32_t guest, stub;
+	} * list;
+	size_t n;
+};
+
+static void copy_note(struct copies *c, uint32_t guest, uint32_t stub)
+{
+	c->list[c->n].guest = guest;
+	c->list[c->n++].stub = stub;
+}
+
+/* A branch into the middle of a window (plan_relay.c) goes to the copy; any other to the guest address. */
+static uint32_t aim_at_copy(const void *ctx, uint32_t guest)
+{
+	const struct copies *c = ctx;
+	size_t lo = 0, hi = c->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (c->list[mid].guest < guest)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < c->n && c->list[lo].guest == guest ? c->list[lo].stub : guest;
+}
+
 static int window_emit(struct lower *l, struct manifest *m, const struct plan *plan,
-		       const struct plan_window *pw, struct manifest_window *w)
+		       const struct plan_window *pw, struct manifest_window *w, struct copies *copies)
 {
 	struct lower_insn insns[PLAN_WINDOW_INSNS];
 	uint32_t next;
 	size_t n;
 	int err;
 
-	*w = (struct manifest_window){
-	    .va = pw->va, .len = pw->len, .stub = MANIFEST_NONE, .hop = pw->hop, .tactic = pw->tactic};
-	err = window_originals(m, plan, pw, w);
-	if (err || pw->tactic == TACTIC_BREAKPOINT)
-		return err;
+	*w = (struct manifest_window){.va = pw->va,
+				      .len = pw->len,
+				      .stub = MANIFEST_NONE,
+				      .hop = pw->hop,
+				      .original = w->original,
+				      .tactic = pw->tactic};
+	if (pw->tactic == TACTIC_BREAKPOINT)
+		return 0;
 	w->stub = l->code_va + (uint32_t)l->code_len;
 	n = plan_window_insns(plan, pw, insns, &next);
 	err = lower_run(l, insns, n, next);
 	w->stub_len = l->code_va + (uint32_t)l->code_len - w->stub;
+	for (size_t i = 1; !err && copies && i < n; i++)
+		copy_note(copies, insns[i].va, insns[i].start);
 	for (size_t i = 0; !err && i < n; i++) {
 		if (insns[i].site == MANIFEST_NONE || plan->sites[insns[i].site].tactic == TACTIC_VERBATIM)
 			continue;
@@ -146,19 +182,42 @@ static int sites_fill(struct manifest *m, const struct plan *plan)
 	return 0;
 }
 
-int stubs_emit(struct stubs *st, struct manifest *m, const struct plan *plan, struct diag *d)
+/* The second time round every copy has its address; lengths and addresses come out as before. */
+static int all_emit(struct lower *l, struct manifest *m, const struct plan *plan, struct copies *copies,
+		    struct diag *d)
 {
-	struct lower l;
-	int err = stubs_alloc(st, &l, m, plan);
+	int err = 0;
 
-	if (!err)
-		err = sites_fill(m, plan);
+	l->code_len = l->pads_len = l->n_points = 0;
 	for (size_t w = 0; !err && w < plan->n_windows; w++) {
-		err = window_emit(&l, m, plan, &plan->windows[w], &m->windows[w]);
+		err = window_emit(l, m, plan, &plan->windows[w], &m->windows[w], copies);
 		if (err)
 			diag_set(d, err, "%s: 0x%x: the planned window cannot be emitted (%s)",
 				 plan->cfg->img->path, plan->windows[w].va, strerror(-err));
 	}
+	return err;
+}
+
+int stubs_emit(struct stubs *st, struct manifest *m, const struct plan *plan, struct diag *d)
+{
+	struct copies copies = {0};
+	struct lower l;
+	int err = stubs_alloc(st, &l, m, plan);
+
+	copies.list = calloc(total_insns(plan) + 1, sizeof(*copies.list));
+	if (!err && !copies.list)
+		err = -ENOMEM;
+	if (!err)
+		err = sites_fill(m, plan);
+	for (size_t w = 0; !err && w < plan->n_windows; w++)
+		err = window_originals(m, plan, &plan->windows[w], &m->windows[w]);
+	if (!err)
+		err = all_emit(&l, m, plan, &copies, d);
+	l.aim = aim_at_copy;
+	l.aim_ctx = &copies;
+	if (!err)
+		err = all_emit(&l, m, plan, NULL, d);
+	free(copies.list);
 	if (err)
 		return diag_set(d, err, "%s: out of memory", plan->cfg->img->path);
 	m->h.n_windows = (uint32_t)plan->n_windows;

@@ -111,6 +111,7 @@ static void judge(struct verify_ctx *c)
 		return;
 	}
 	verify_windows(c);
+	verify_aims(c);
 	verify_sites(c);
 	verify_pages(c);
 	check_fill(c);
@@ -139,6 +140,8 @@ int verify_check(const struct verify_source *src, const uint8_t *out, size_t out
 	r->points = c.points_seen;
 	verify_decoder_free(c.dec);
 	manifest_free(&c.m);
+	free(c.copies);
+	free(c.aims);
 	free(c.stub_use);
 	free(c.site_pad_used);
 	free(c.allowed);

@@ -21,6 +21,13 @@ struct verify_ctx {
 	size_t points_seen;   /* points matched by stubs so far */
 	struct verify_decoder *dec;
 	struct verify_result *r;
+	struct verify_copy {
+		uint32_t guest, stub;
+	} *copies; /* where instructions of windows stand in their stubs, the first of each left out */
+	struct verify_aim {
+		uint32_t branch, target, actual;
+	} *aims; /* displaced branches into the middle of windows */
+	size_t n_copies, cap_copies, n_aims, cap_aims;
 	size_t text_len, text_cap;
 	bool nomem;
 };
@@ -47,6 +54,15 @@ const uint8_t *verify_patched(const struct verify_ctx *c, uint32_t va, uint32_t 
 void verify_windows(struct verify_ctx *c);
 /* verify_stub.c: the stub of window w in lock-step with its run [va, end) of original instructions. */
 void verify_stub(struct verify_ctx *c, uint32_t w, uint32_t end);
+/* verify_relay.c. An instruction of a window, not its first, begins at `stub`. */
+void verify_copy_note(struct verify_ctx *c, uint32_t guest, uint32_t stub);
+/* Where a displaced branch to `target` must go. It goes to `actual`; in the middle of a window that is judged later. */
+uint32_t verify_aim(struct verify_ctx *c, uint32_t branch, uint32_t target, uint32_t actual);
+/* When all stubs are walked: do all displaced branches go to the copies of their targets? */
+void verify_aims(struct verify_ctx *c);
+/* Is va reached by nothing but branches that are in windows themselves? */
+bool verify_arrivals_displaced(const struct verify_ctx *c, const struct verify_text *t, uint32_t va);
+
 /* verify_sites.c: the site table, the verified pages and the bitmap of starts. */
 void verify_sites(struct verify_ctx *c);
 void verify_pages(struct verify_ctx *c);

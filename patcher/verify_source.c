@@ -65,6 +65,7 @@ void verify_target_add(struct verify_source *src, uint32_t va, unsigned why)
 	if (!t)
 		return;
 	src->table_counts[why]++;
+	t->mark[va - t->va] |= MARK_NAMED;
 	if (!t->target[va - t->va])
 		t->target[va - t->va] = why;
 }
@@ -175,6 +176,7 @@ void verify_source_free(struct verify_source *src)
 		free(src->text[i].start);
 	free(src->text);
 	free(src->sensitive);
+	free(src->branches);
 	free(src);
 }
 

@@ -31,6 +31,7 @@ enum {
 	MARK_CONFLICT = 2,  /* two readings of this byte as code, or none */
 	MARK_POINT = 4,	    /* a table names the instruction here, but not as a place to go to */
 	MARK_NORETURN = 8,  /* a ud2 that the kernel does not return from */
+	MARK_NAMED = 32,    /* a table, a symbol or a word names this address */
 	MARK_FIXUP = 16,    /* an exception-table fixup: only IRET leads here */
 };
 
@@ -52,6 +53,10 @@ struct verify_source {
 	size_t n_text;
 	struct verify_sensitive *sensitive; /* sorted by va */
 	size_t n_sensitive;
+	struct verify_branch {
+		uint32_t from, to;
+	} *branches; /* direct ones, calls included */
+	size_t n_branches;
 	size_t n_instructions, n_targets;
 	size_t n_odd; /* relocated words that name the middle of an instruction: not believed */
 	size_t table_counts[VT_COUNT];

@@ -156,6 +156,19 @@ static void match_jump(struct walk *k, struct bytes opcode, uint32_t target, uin
 	match(k, &opcode, guest, POINT_BOUNDARY, flags);
 }
 
+/* A displaced branch to guest address `target`. */
+static void match_branch(struct walk *k, struct bytes opcode, uint32_t target, uint32_t guest, unsigned flags)
+{
+	uint32_t actual;
+
+	if (k->end - k->pos < opcode.n + 4) {
+		stub_fail(k, "ends too early");
+		return;
+	}
+	actual = k->pos + opcode.n + 4 + load32(stub_bytes(k->c, k->pos) + opcode.n);
+	match_jump(k, opcode, verify_aim(k->c, k->guest, target, actual), guest, flags);
+}
+
 /* ss-prefixed instruction on a word of the vCPU page: 36 opcode modrm(reg) disp32 */
 static struct bytes vcpu(const struct walk *k, uint8_t opcode, unsigned reg, uint32_t field)
 {
@@ -402,12 +415,12 @@ static void match_cond(struct walk *k, const uint8_t *orig, const struct verify_
 		match_first(k, x);
 		x = BYTES(0xeb, 5);
 		match(k, &x, in->va + in->len, POINT_BOUNDARY, 0);
-		match_jump(k, BYTES(0xe9), in->target, in->target, 0);
+		match_branch(k, BYTES(0xe9), in->target, in->target, 0);
 		return;
 	}
 	if (orig[at] == 0x0f)
 		at++;
-	match_jump(k, BYTES(0x0f, 0x80 | (orig[at] & 15)), in->target, in->va, k->shadow);
+	match_branch(k, BYTES(0x0f, 0x80 | (orig[at] & 15)), in->target, in->va, k->shadow);
 }
 
 static void match_call(struct walk *k, const uint8_t *orig, const struct verify_insn *in)
@@ -417,7 +430,7 @@ static void match_call(struct walk *k, const uint8_t *orig, const struct verify_
 	put32(&push, in->va + in->len);
 	match_first(k, push);
 	if (in->flow == VF_CALL) {
-		match_jump(k, BYTES(0xe9), in->target, in->target, 0);
+		match_branch(k, BYTES(0xe9), in->target, in->target, 0);
 		return;
 	}
 	/* call *%reg: ff d0+r. ESP has changed by then, and a memory operand could fault after the push. */
@@ -433,7 +446,7 @@ static void match_ordinary(struct walk *k, const uint8_t *orig, const struct ver
 		match_cond(k, orig, in);
 		break;
 	case VF_JMP:
-		match_jump(k, BYTES(0xe9), in->target, in->va, k->shadow);
+		match_branch(k, BYTES(0xe9), in->target, in->va, k->shadow);
 		break;
 	case VF_CALL:
 	case VF_CALL_IND:
@@ -501,6 +514,7 @@ void verify_stub(struct verify_ctx *c, uint32_t index, uint32_t end)
 	struct walk k = { .c = c, .w = w, .index = index, .pos = w->stub, .end = w->stub + w->stub_len,
 			  .hole = c->m.h.hole_base, .points_end = c->m.points + c->m.h.n_points, .guest = w->va };
 	struct verify_insn in = { .len = 0 };
+	size_t aims = c->n_aims;
 	bool sensitive = false;
 
 	if (!verify_claim(c, w->stub, w->stub_len, STUB_CODE))
@@ -513,6 +527,8 @@ void verify_stub(struct verify_ctx *c, uint32_t index, uint32_t end)
 			return; /* reported by the window */
 		/* The text of `in` is the decoder's and does not outlive the matching; the rest of it does. */
 		k.guest = va;
+		if (va != w->va)
+			verify_copy_note(c, va, k.pos);
 		if (in.cls != VERIFY_ORDINARY) {
 			match_sensitive(&k, orig, &in);
 			check_site(&k, &in);
@@ -522,7 +538,7 @@ void verify_stub(struct verify_ctx *c, uint32_t index, uint32_t end)
 		}
 		k.shadow = in.what == W_STI ? POINT_SHADOW : 0;
 	}
-	if (!sensitive)
+	if (!sensitive && c->n_aims == aims) /* nor is it a relay */
 		stub_fail(&k, "serves no sensitive instruction");
 	if (verify_falls_through(&in) && in.flow != VF_CALL && in.flow != VF_CALL_IND)
 		match_jump(&k, BYTES(0xe9), end, end, k.shadow);

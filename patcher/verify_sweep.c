@@ -23,6 +23,8 @@ struct piece {
 	uint32_t start, end; /* offsets in t */
 	struct verify_sensitive *found;
 	size_t n_found, cap;
+	struct verify_branch *branches;
+	size_t n_branches, cap_branches;
 	size_t n_instructions;
 };
 
@@ -59,6 +61,8 @@ static void branch_target(struct verify_source *src, uint32_t va, unsigned why)
 	if (!t)
 		return;
 	p = &t->target[va - t->va];
+	if (why != VT_BRANCH)
+		__atomic_fetch_or(&t->mark[va - t->va], MARK_NAMED, __ATOMIC_RELAXED);
 	if (!is_strong(__atomic_load_n(p, __ATOMIC_RELAXED)))
 		__atomic_store_n(p, why, __ATOMIC_RELAXED);
 }
@@ -76,6 +80,21 @@ static int sensitive_add(struct piece *p, const struct verify_insn *in)
 	}
 	p->found[p->n_found++] =
 	    (struct verify_sensitive){ .va = in->va, .len = in->len, .cls = in->cls, .what = in->what };
+	return 0;
+}
+
+static int branch_add(struct verify_branch **list, size_t *n, size_t *cap, uint32_t from, uint32_t to)
+{
+	if (*n == *cap) {
+		size_t want = *cap ? 2 * *cap : 4096;
+		void *new = realloc(*list, want * sizeof(**list));
+
+		if (!new)
+			return -ENOMEM;
+		*list = new;
+		*cap = want;
+	}
+	(*list)[(*n)++] = (struct verify_branch){ .from = from, .to = to };
 	return 0;
 }
 
@@ -107,6 +126,8 @@ static int take_instruction(struct verify_source *src, struct piece *p, const st
 	p->t->start[in->va - p->t->va] = 1;
 	if (in->flow == VF_COND || in->flow == VF_JMP || in->flow == VF_CALL) {
 		branch_target(src, in->target, VT_BRANCH);
+		if (branch_add(&p->branches, &p->n_branches, &p->cap_branches, in->va, in->target))
+			return -ENOMEM;
 		if (in->flow == VF_CALL && src->fentry && in->target == src->fentry)
 			verify_rewritten_add(src, in->va, in->len);
 	} else if (!src->have_relocs) {
@@ -211,12 +232,15 @@ static int run_threads(struct sweep *sw, int threads)
 static int merge(struct sweep *sw)
 {
 	struct verify_source *src = sw->src;
-	size_t n = 0;
+	size_t n = 0, n_branches = 0;
 
-	for (size_t i = 0; i < sw->n_pieces; i++)
+	for (size_t i = 0; i < sw->n_pieces; i++) {
 		n += sw->pieces[i].n_found;
+		n_branches += sw->pieces[i].n_branches;
+	}
 	src->sensitive = calloc(n + 1, sizeof(*src->sensitive));
-	if (!src->sensitive)
+	src->branches = calloc(n_branches + 1, sizeof(*src->branches));
+	if (!src->sensitive || !src->branches)
 		return -ENOMEM;
 	for (size_t i = 0; i < sw->n_pieces; i++) {
 		struct piece *p = &sw->pieces[i];
@@ -224,6 +248,9 @@ static int merge(struct sweep *sw)
 		if (p->n_found)
 			memcpy(src->sensitive + src->n_sensitive, p->found, p->n_found * sizeof(*p->found));
 		src->n_sensitive += p->n_found;
+		if (p->n_branches)
+			memcpy(src->branches + src->n_branches, p->branches, p->n_branches * sizeof(*p->branches));
+		src->n_branches += p->n_branches;
 		src->n_instructions += p->n_instructions;
 	}
 	return 0;
@@ -247,7 +274,7 @@ static void conflict_at(struct verify_source *src, struct verify_text *t, uint32
 		for (i = off; i < t->size && i < off + (len ? len : 1); i++)
 			t->mark[i] |= MARK_CONFLICT;
 		if (in.flow == VF_COND || in.flow == VF_JMP || in.flow == VF_CALL)
-			branch_target(src, in.target, VT_BRANCH);
+			verify_target_add(src, in.target, VT_BRANCH); /* named: no relay serves it */
 		if (!len || !verify_falls_through(&in))
 			break;
 		off += len;
@@ -306,8 +333,10 @@ int verify_sweep(struct verify_source *src, int threads, struct diag *d)
 		err = merge(&sw);
 	if (!err)
 		err = conflicts_mark(src);
-	for (size_t i = 0; i < sw.n_pieces; i++)
+	for (size_t i = 0; i < sw.n_pieces; i++) {
 		free(sw.pieces[i].found);
+		free(sw.pieces[i].branches);
+	}
 	free(sw.pieces);
 	return err ? diag_set(d, err, "sweep: out of memory, or LLVM has no X86 disassembler") : 0;
 }

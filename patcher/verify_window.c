@@ -76,15 +76,17 @@ static void check_patched(struct verify_ctx *c, const struct manifest_window *w)
 
 /*
  * An exception-table fixup may be an instruction inside the run: the kernel goes there by IRET alone, which the monitor
- * performs, and it resumes at the restart point of that boundary. Anything else that arrives inside a window would
- * execute the middle of a jump.
+ * performs, and it resumes at the restart point of that boundary. A branch target may be one if verify_relay.c finds
+ * all its branches displaced. Anything else that arrives inside a window would execute the middle of a jump.
  */
 static void check_arrivals(struct verify_ctx *c, const struct verify_text *t, const struct manifest_window *w)
 {
 	for (uint32_t i = 0; i < w->len; i++) {
 		uint32_t off = w->va - t->va + i;
 
-		if (i && t->target[off])
+		bool arrival = i && t->target[off] && !verify_arrivals_displaced(c, t, w->va + i);
+
+		if (arrival)
 			verify_fail(c, w->va + i, "%s inside the window at 0x%x",
 				    verify_target_name(t->target[off]), w->va);
 		if (t->mark[off] & MARK_REWRITTEN)
@@ -94,9 +96,15 @@ static void check_arrivals(struct verify_ctx *c, const struct verify_text *t, co
 		if (t->mark[off] & MARK_FIXUP && (!t->start[off] || w->tactic == TACTIC_BREAKPOINT) && i)
 			verify_fail(c, w->va + i, "exception-table fixup inside the window at 0x%x, not at a boundary",
 				    w->va);
-		if (t->mark[off] & MARK_REWRITTEN || t->mark[off] & MARK_CONFLICT || (i && t->target[off]))
+		if (t->mark[off] & MARK_REWRITTEN || t->mark[off] & MARK_CONFLICT || arrival)
 			return;
 	}
+}
+
+/* Behind an instruction that never falls through: code that only a displaced branch or a fixup leads to. */
+static bool arrives(const struct verify_text *t, uint32_t va, uint32_t end)
+{
+	return va < end && verify_is_start(t, va) && (t->target[va - t->va] || t->mark[va - t->va] & MARK_FIXUP);
 }
 
 /*
@@ -116,10 +124,10 @@ static uint32_t run_end(struct verify_ctx *c, const struct verify_text *t, const
 			return 0;
 		}
 		va += in.len;
-		if (!verify_falls_through(&in) || in.flow == VF_CALL || in.flow == VF_CALL_IND) {
-			(*n)++;
-			break;
-		}
+		if (in.flow != VF_CALL && in.flow != VF_CALL_IND && (verify_falls_through(&in) || arrives(t, va, end)))
+			continue;
+		(*n)++;
+		break;
 	}
 	if (va > end) {
 		verify_fail(c, w->va, "window: ends in the middle of an original instruction");

@@ -325,8 +325,30 @@ static void refusals(void **state)
 	refused("\x66\x74\x02", 3);		/* je with a 16-bit EIP */
 	refused("\xc7\xf8\x00\x00\x00\x00", 6); /* xbegin */
 	refused("\xe8\x00\x00\x00\x00\x90", 6); /* call not last */
-	refused("\xc3\x90", 2);			/* ret not last */
-	refused("\xeb\x00\x90", 3);		/* jmp not last */
+}
+
+/* Behind a terminator: reached by a branch that is aimed at the copy. */
+static uint32_t aim_at(const void *ctx, uint32_t guest)
+{
+	const struct fixture *f = ctx;
+
+	return guest == VA + 3 ? f->insns[2].start : guest;
+}
+
+static void aimed_at_a_copy(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start(&f);
+	ADD(&f, "\x74\x01\xc3\x90"); /* je 1f; ret; 1: nop */
+	f.l.aim = aim_at;
+	f.l.aim_ctx = &f;
+	assert_int_equal(lower(&f), 0); /* the first time for the address, */
+	f.l.code_len = f.l.n_points = 0;
+	assert_int_equal(lower(&f), 0); /* the second to use it */
+	assert_memory_equal(f.code, "\x0f\x84\x01\x00\x00\x00\xc3\x90", 8);
+	expect_jump(&f, 8, VA + 4);
 }
 
 static void full_buffers(void **state)
@@ -411,6 +433,7 @@ int main(void)
 	    cmocka_unit_test(branches_are_aimed_anew),
 	    cmocka_unit_test(call_pushes_the_guests_return),
 	    cmocka_unit_test(refusals),
+	    cmocka_unit_test(aimed_at_a_copy),
 	    cmocka_unit_test(full_buffers),
 	    cmocka_unit_test(points_cover_every_row),
 	    cmocka_unit_test(runs_append),
