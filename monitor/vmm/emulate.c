@@ -9,6 +9,7 @@
 #include "monitor/vmm/segment.h"
 #include "monitor/vmm/shadow_seg.h"
 #include "monitor/vmm/state.h"
+#include "monitor/vmm/transfer.h"
 #include "monitor/vmm/world.h"
 
 typedef int handler(struct vm *vm, const struct insn *insn);
@@ -172,36 +173,25 @@ int operand_write(struct vm *vm, const struct insn *insn, unsigned size, uint32_
 
 /* --- stack ----------------------------------------------------------------------------------------------- */
 
-static uint32_t stack_mask(const struct vcpu *v)
+int operand_push(struct vm *vm, unsigned size, uint32_t value)
 {
-	return v->seg[SEG_SS].attr & ATTR_DB ? 0xffffffff : 0xffff;
-}
+	struct stack st = stack_current(&vm->vcpu);
+	int err;
 
-int stack_push(struct vm *vm, unsigned size, uint32_t value)
-{
-	struct vcpu *v = &vm->vcpu;
-	uint32_t mask = stack_mask(v), sp = (v->gpr[REG_SP] - size) & mask;
-	struct gva at;
-	int err = segment_address(vm, SEG_SS, sp, size, ACCESS_WRITE, &at);
-
+	if (!stack_room(&st, 1, size))
+		return vcpu_raise(&vm->vcpu, EXC_SS, true, 0);
+	err = stack_push(vm, &st, &value, 1, size);
 	if (!err)
-		err = gmem_write(vm, at, &value, size, privilege(vm) | ACCESS_WRITE);
-	if (!err)
-		v->gpr[REG_SP] = (v->gpr[REG_SP] & ~mask) | sp;
+		stack_commit(&vm->vcpu, &st);
 	return err;
 }
 
-int stack_pop(struct vm *vm, unsigned size, uint32_t *value)
+int operand_pop(struct vm *vm, unsigned size, uint32_t *value)
 {
-	struct vcpu *v = &vm->vcpu;
-	uint32_t mask = stack_mask(v), sp = v->gpr[REG_SP] & mask;
-	struct gva at;
-	int err = segment_address(vm, SEG_SS, sp, size, 0, &at);
+	struct stack st = stack_current(&vm->vcpu);
+	int err = stack_pop(vm, &st, value, 1, size);
 
-	*value = 0;
 	if (!err)
-		err = gmem_read(vm, at, value, size, privilege(vm));
-	if (!err)
-		v->gpr[REG_SP] = (v->gpr[REG_SP] & ~mask) | ((sp + size) & mask);
+		stack_commit(&vm->vcpu, &st);
 	return err;
 }

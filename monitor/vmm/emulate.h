@@ -41,8 +41,8 @@ uint32_t register_read(const struct vcpu *v, unsigned reg, unsigned size);
 void register_write(struct vcpu *v, unsigned reg, unsigned size, uint32_t value);
 
 /* Push and pop through SS:ESP (or SP). pop leaves ESP alone when it fails. */
-int stack_push(struct vm *vm, unsigned size, uint32_t value);
-int stack_pop(struct vm *vm, unsigned size, uint32_t *value);
+int operand_push(struct vm *vm, unsigned size, uint32_t value);
+int operand_pop(struct vm *vm, unsigned size, uint32_t *value);
 
 /* Rights of the current privilege for an explicit access: ACCESS_USER at CPL 3. */
 static inline unsigned privilege(const struct vm *vm)
@@ -56,7 +56,7 @@ HANDLER(far_call); HANDLER(far_jmp); HANDLER(far_ret); HANDLER(seg_read); HANDLE
 HANDLER(in); HANDLER(out); HANDLER(ins); HANDLER(outs); HANDLER(hlt);
 HANDLER(cr_read); HANDLER(cr_write); HANDLER(dr_read); HANDLER(dr_write); HANDLER(dt_store); HANDLER(dt_load);
 HANDLER(desc); HANDLER(invlpg); HANDLER(cache); HANDLER(rdmsr); HANDLER(wrmsr); HANDLER(rdpmc); HANDLER(cpuid);
-HANDLER(rdtsc); HANDLER(xsetbv); HANDLER(ud);
+HANDLER(rdtsc); HANDLER(xsetbv); HANDLER(ud); HANDLER(syscall);
 #undef HANDLER
 
 #endif

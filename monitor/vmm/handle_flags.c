@@ -36,7 +36,7 @@ int handle_sti(struct vm *vm, const struct insn *insn)
 
 int handle_pushf(struct vm *vm, const struct insn *insn)
 {
-	int err = stack_push(vm, insn->opsize, (vm->vcpu.eflags & ~(uint32_t)(FL_VM | FL_RF)) | FL_FIXED);
+	int err = operand_push(vm, insn->opsize, (vm->vcpu.eflags & ~(uint32_t)(FL_VM | FL_RF)) | FL_FIXED);
 
 	return err < 0 ? err : EMU_NEXT;
 }
@@ -45,7 +45,7 @@ int handle_popf(struct vm *vm, const struct insn *insn)
 {
 	struct vcpu *v = &vm->vcpu;
 	uint32_t value, mask = flags_loadable(v->cpl, v->eflags, insn->opsize);
-	int err = stack_pop(vm, insn->opsize, &value);
+	int err = operand_pop(vm, insn->opsize, &value);
 
 	if (err < 0)
 		return err;

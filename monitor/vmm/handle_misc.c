@@ -130,3 +130,8 @@ int handle_call(struct vm *vm, const struct insn *insn)
 	}
 	return EMU_NEXT;
 }
+
+int handle_syscall(struct vm *vm, const struct insn *insn)
+{
+	return handle_ud(vm, insn); /* only 64-bit guests have these, and their CPUID bits are hidden from i386 ones */
+}

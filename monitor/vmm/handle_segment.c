@@ -23,7 +23,7 @@ int handle_seg_read(struct vm *vm, const struct insn *insn)
 			return vcpu_raise(v, EXC_UD, false, 0);
 		err = operand_write(vm, insn, insn->has_mem ? 2 : insn->opsize, v->seg[insn->reg].sel);
 	} else {
-		err = stack_push(vm, insn->opsize, v->seg[stack_segment(insn)].sel);
+		err = operand_push(vm, insn->opsize, v->seg[stack_segment(insn)].sel);
 	}
 	return err < 0 ? err : EMU_NEXT;
 }
@@ -66,7 +66,7 @@ int handle_seg_load(struct vm *vm, const struct insn *insn)
 	if ((insn->map == 0 && (insn->opcode == 0xc4 || insn->opcode == 0xc5)) ||
 	    (insn->map == 1 && (insn->opcode & 0xf8) == 0xb0))
 		return load_pointer(vm, insn);
-	err = stack_pop(vm, insn->opsize, &value);
+	err = operand_pop(vm, insn->opsize, &value);
 	if (!err)
 		err = segment_load(vm, stack_segment(insn), (uint16_t)value);
 	if (err < 0)

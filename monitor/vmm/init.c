@@ -4,7 +4,7 @@
 
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/host.h"
-#include "monitor/vmm/mem.h"
+#include "monitor/vmm/io.h"
 #include "monitor/vmm/msr.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/shadow.h"
@@ -40,7 +40,7 @@ void vm_stop(struct vm *vm, enum stop_kind kind, uint32_t code, const char *text
 		vm->shared.stop_text[n] = text[n];
 	vm->shared.stop_text[n] = 0;
 	atomic_store(&vm->shared.stop_code, code);
-	vm->vmm->stop_eip = vm->vcpu.eip;
+	atomic_store(&vm->shared.stop_eip, vm->vcpu.eip);
 	if (atomic_compare_exchange_strong(&vm->shared.stop, &none, (uint32_t)kind))
 		host_notify(vm->cfg.notify_fd);
 }
@@ -48,6 +48,14 @@ void vm_stop(struct vm *vm, enum stop_kind kind, uint32_t code, const char *text
 int vmm_init(struct vm *vm, struct diag *d)
 {
 	uint8_t *at = (uint8_t *)vm + round_page(sizeof(struct vm));
+	const struct machine_config machine = {
+	    .ram_bytes = vm->cfg.ram_size,
+	    .rtc_epoch = (int64_t)(vm->cfg.epoch_ns / 1000000000),
+	    .console_in = &vm->shared.console_in,
+	    .console_out = &vm->shared.console_out,
+	    .notify = io_notify,
+	    .ctx = vm,
+	};
 	struct vmm_state *s;
 
 	for (unsigned i = 0; i < vm->cfg.n_workers; i++)
@@ -64,6 +72,9 @@ int vmm_init(struct vm *vm, struct diag *d)
 	world_write_gates((uint8_t *)RAM_BASE + vm->cfg.gate_off);
 	xol_init(vm);
 	s->code.alias_active = vm->cfg.patched && vm->cfg.alias_delta;
+	if (machine_new(&vm->machine, &machine) < 0)
+		return diag_set(d, -EEXIST, "machine: two devices claim the same port or line");
+	atomic_store(&vm->shared.deadline_ns, UINT64_MAX);
 	return code_init(vm, d);
 }
 

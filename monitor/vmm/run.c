@@ -51,7 +51,8 @@ void run_count_site(struct vm *vm, enum exit_reason reason, uint32_t va, unsigne
 
 static void account_cycles(struct vm *vm)
 {
-	vm->stats.cycles[vm->vmm->last_exit] += clock_tsc() - vm->vmm->world.exit_tsc;
+	if (vm->vmm->world.exit_tsc)
+		vm->stats.cycles[vm->vmm->last_exit] += clock_tsc() - vm->vmm->world.exit_tsc;
 }
 
 /* --- vCPU <-> hardware ------------------------------------------------------------------------------------- */
@@ -136,7 +137,7 @@ static enum decision decide(struct vm *vm)
 	struct vcpu *v = &vm->vcpu;
 	const struct segment *cs = &v->seg[SEG_CS];
 
-	if ((v->cr0 & (CR0_TS | CR0_EM)) || v->shadow)
+	if ((v->cr0 & (CR0_TS | CR0_EM)) || v->shadow || vm->vmm->write_own_page)
 		return GO_OUT_OF_LINE;
 	if (v->cpl != 3) {
 		if (!segment_is_flat(cs) || !segment_is_flat(&v->seg[SEG_SS]) || (v->eflags & FL_TF))
@@ -201,7 +202,7 @@ static void exit_call(struct vm *vm)
 		vm_stop(vm, STOP_GUEST, 0, "user code called the hypercall gate");
 		return;
 	}
-	if (stack_pop(vm, 4, &eip) < 0 || stack_pop(vm, 4, &cs) < 0)
+	if (operand_pop(vm, 4, &eip) < 0 || operand_pop(vm, 4, &cs) < 0)
 		return;
 	v->eip = eip;
 	vm->stats.hypercalls[HC_CALL]++;
@@ -322,6 +323,7 @@ static void step_out_of_line(struct vm *vm)
 	run_count(vm, EXIT_STEP);
 	run_count_site(vm, EXIT_STEP, v->eip, OP_NONE);
 	trace_exit(vm, "xol");
+	vm->vmm->write_own_page = 0;
 	if (xol_step(vm) == 0 && trap) {
 		v->dr[6] |= BIT(14); /* BS, SDM 3B 17.2.3 */
 		vcpu_raise(v, EXC_DB, false, 0);

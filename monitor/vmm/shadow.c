@@ -9,6 +9,7 @@
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/worker.h"
+#include "monitor/vmm/world.h"
 
 #define USER_CODE_PAIR_ESCAPE 0x0f /* first byte of SYSCALL (0F 05) and SYSENTER (0F 34) */
 

@@ -126,7 +126,6 @@ struct worker {
 
 struct vmm_state {
 	struct world world;
-	uint32_t stop_eip; /* where the vCPU stood when the run ended */
 	struct code code;
 	struct ldt_slot ldt[LDT_SLOTS];
 	uint32_t ldt_clock, ldt_next_generation;
@@ -140,6 +139,7 @@ struct vmm_state {
 	uint8_t step_boundary; /* entering only to reach the next stub boundary */
 	uint8_t resume_raw;    /* re-enter at world.eip: the guest instruction is unfinished and invisible */
 	uint8_t segments_changed; /* at the last exit the guest had loaded a segment register by itself */
+	uint8_t write_own_page;	  /* the instruction writes to the page it is on: that must not be executable now */
 	uint8_t last_exit;	  /* enum exit_reason, for the cycle counts */
 	uint32_t resume_hint, resume_eip; /* stub address that continues behind the last pad, valid for that eip */
 	uint8_t fpu[16384] __attribute__((aligned(64)));

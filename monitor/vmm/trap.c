@@ -23,7 +23,7 @@
 #define HOST_PF_W 2
 #define HOST_PF_I 16
 
-static int raise(struct vm *vm, unsigned vector, bool has_error, uint32_t error)
+static int pass_on(struct vm *vm, unsigned vector, bool has_error, uint32_t error)
 {
 	run_count(vm, EXIT_EXCEPTION);
 	return vcpu_raise(&vm->vcpu, vector, has_error, error);
@@ -114,7 +114,15 @@ static int protection_fault(struct vm *vm, unsigned vector)
 			return -EFAULT;
 		}
 	}
-	return raise(vm, vector, true, vm->vmm->world.error);
+	return pass_on(vm, vector, true, vm->vmm->world.error);
+}
+
+/* Does the instruction at eip lie (partly) on the page of `at`? */
+static bool same_page(const struct vm *vm, uint32_t at)
+{
+	uint32_t linear = vm->vcpu.seg[SEG_CS].base + vm->vcpu.eip;
+
+	return ((linear ^ at) & PAGE_MASK) == 0 || (((linear + INSN_MAX - 1) ^ at) & PAGE_MASK) == 0;
 }
 
 static int page_fault(struct vm *vm)
@@ -134,6 +142,7 @@ static int page_fault(struct vm *vm)
 	}
 	switch (shadow_fault(vm, gva((uint32_t)w->fault_address), access)) {
 	case SHADOW_MAPPED:
+		vm->vmm->write_own_page = (access & ACCESS_WRITE) && same_page(vm, (uint32_t)w->fault_address);
 		run_count(vm, access & ACCESS_FETCH ? EXIT_PAGE_CODE : EXIT_PAGE_MAP);
 		return 0;
 	case SHADOW_RAISED:
@@ -160,7 +169,7 @@ static int invalid_opcode(struct vm *vm)
 		return -EFAULT;
 	if (insn_is_sensitive(&insn) && policy_get(insn.op)->hypercall != HC_UD)
 		return emulate_counted(vm, &insn, EXIT_TRAP);
-	return raise(vm, EXC_UD, false, 0);
+	return pass_on(vm, EXC_UD, false, 0);
 }
 
 /* INT3 and INTO report the address behind them; INT n too when the host's gate let it through. */
@@ -176,6 +185,11 @@ static int breakpoint(struct vm *vm, unsigned vector)
 	site = site_insn(vm);
 	if (site)
 		return emulate_counted(vm, site, EXIT_BREAKPOINT);
+	if (v->cpl != 3 && code_in_window(vm, v->eip)) { /* our filling: control came into the middle of a window */
+		run_count(vm, EXIT_BREAKPOINT);
+		run_count_site(vm, EXIT_BREAKPOINT, v->eip, OP_NONE);
+		return 0;
+	}
 	if (gmem_read(vm, gva(v->seg[SEG_CS].base + v->eip - 1), bytes, 2, 0) == 0 && bytes[0] == 0xcd &&
 	    bytes[1] == vector)
 		v->eip -= 1;
@@ -183,7 +197,7 @@ static int breakpoint(struct vm *vm, unsigned vector)
 	if (emulate_fetch(vm, &insn, raw) < 0)
 		return -EFAULT;
 	if (!insn_is_sensitive(&insn))
-		return raise(vm, vector, false, 0);
+		return pass_on(vm, vector, false, 0);
 	return emulate_counted(vm, &insn, EXIT_SYSCALL);
 }
 
@@ -208,7 +222,7 @@ static int system_call(struct vm *vm)
 		return emulate_counted(vm, &insn, EXIT_SYSCALL);
 	}
 	v->exc_vector = EXC_NONE;
-	return raise(vm, EXC_UD, false, 0);
+	return pass_on(vm, EXC_UD, false, 0);
 }
 
 int trap_handle(struct vm *vm)
@@ -231,15 +245,15 @@ int trap_handle(struct vm *vm)
 		return breakpoint(vm, w->trapno);
 	case EXC_DB:
 		vm->vcpu.dr[6] |= BIT(14);
-		return raise(vm, EXC_DB, false, 0);
+		return pass_on(vm, EXC_DB, false, 0);
 	case EXC_AC:
-		return raise(vm, EXC_AC, true, 0);
+		return pass_on(vm, EXC_AC, true, 0);
 	case EXC_DE:
 	case EXC_BR:
 	case EXC_MF:
 	case EXC_XM:
 	case EXC_NM:
-		return raise(vm, w->trapno, false, 0);
+		return pass_on(vm, w->trapno, false, 0);
 	default:
 		vm_stop(vm, STOP_MONITOR, w->trapno, "an unexpected host signal in guest code");
 		return -ECANCELED;

@@ -85,6 +85,7 @@ struct vm_shared {
 	_Atomic uint64_t armed_ns;    /* what the VMX's timer is set to; the owner notifies only for earlier ones */
 	_Atomic uint32_t stop;	      /* enum stop_kind, first writer wins */
 	_Atomic uint32_t stop_code;   /* status for isa-debug-exit and ABI_CALL_EXIT */
+	_Atomic uint32_t stop_eip;    /* where the vCPU stood */
 	char stop_text[256];
 	struct {
 		_Atomic uint32_t wake; /* futex: 1 hands the baton over */

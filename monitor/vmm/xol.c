@@ -91,16 +91,16 @@ static int branch(struct vm *vm, const struct insn *insn)
 	case FLOW_JMP:
 		break;
 	case FLOW_CALL:
-		err = stack_push(vm, insn->opsize, next);
+		err = operand_push(vm, insn->opsize, next);
 		break;
 	case FLOW_JMP_IND:
 	case FLOW_CALL_IND:
 		err = operand_read(vm, insn, insn->opsize, &target);
 		if (!err && insn->flow == FLOW_CALL_IND)
-			err = stack_push(vm, insn->opsize, next);
+			err = operand_push(vm, insn->opsize, next);
 		break;
 	case FLOW_RET:
-		err = stack_pop(vm, insn->opsize, &target);
+		err = operand_pop(vm, insn->opsize, &target);
 		if (!err && (insn->opcode == 0xc2))
 			v->gpr[REG_SP] += insn->imm & 0xffff;
 		break;

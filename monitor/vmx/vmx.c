@@ -382,6 +382,11 @@ static void serve_until_stop(struct vmx *x)
 
 /* --- ending ---------------------------------------------------------------------------------------------- */
 
+static uint32_t stop_eip(const struct vmx *x)
+{
+	return atomic_load(&x->vm->shared.stop_eip);
+}
+
 static int end_status(const struct vmx *x, struct diag *d)
 {
 	const char *text = x->stop_text;
@@ -400,13 +405,14 @@ static int end_status(const struct vmx *x, struct diag *d)
 		diag_set(d, 0, "%s", text[0] ? text : "the guest asked for a reset");
 		return EXIT_STATUS_RESET;
 	case STOP_CRASH:
-		diag_set(d, 0, "the guest crashed: %s", text);
+		diag_set(d, 0, "the guest crashed: %s (guest EIP %#x)", text, stop_eip(x));
 		return EXIT_STATUS_CRASH;
 	case STOP_GUEST:
-		diag_set(d, 0, "the guest did what Paravane cannot run: %s", text);
+		diag_set(d, 0, "the guest did what Paravane cannot run: %s (%#x, guest EIP %#x)", text, x->stop_code,
+			 stop_eip(x));
 		return EXIT_STATUS_MONITOR;
 	default:
-		diag_set(d, 0, "the monitor failed: %s", text);
+		diag_set(d, 0, "the monitor failed: %s (%#x, guest EIP %#x)", text, x->stop_code, stop_eip(x));
 		return EXIT_STATUS_MONITOR;
 	}
 }
