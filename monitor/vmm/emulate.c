@@ -20,12 +20,6 @@ static int handle_none(struct vm *vm, const struct insn *insn)
 	return vcpu_raise(&vm->vcpu, EXC_UD, false, 0);
 }
 
-/* SYSCALL and kin of 64-bit code: no guest runs that yet, and no row of 16- or 32-bit code leads here. */
-static int handle_syscall(struct vm *vm, const struct insn *insn)
-{
-	return handle_none(vm, insn);
-}
-
 static handler *const handlers[HC_COUNT] = {
 #define HYPERCALL(id, name, summary) [id] = handle_##name,
 #include "hypercalls/hypercall.def"
