@@ -133,6 +133,10 @@ static void print_pages(const struct vm *vm, FILE *out)
 	};
 
 	fprintf(out, "memory and workers\n");
+	if (s->code_candidates)
+		fprintf(out, "  %-56s %12" PRIu64 " of %" PRIu64 " (%.1f%%), %" PRIu64 " refused\n",
+			"code pages verified at the end", s->code_verified, s->code_candidates,
+			100.0 * (double)s->code_verified / (double)s->code_candidates, s->code_refused);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		fprintf(out, "  %-56s %12" PRIu64 "\n", rows[i].name, rows[i].n);
 }

@@ -35,12 +35,6 @@
 
 #define INITRD_MAX MEMORY_MAX
 
-/* Until monitor/vmm is complete. */
-#pragma weak vmm_arena_size
-#pragma weak vmm_init
-#pragma weak vmm_worker
-#pragma weak vmm_worker_prepare
-
 /* epoll's user data: what a descriptor is. From SOURCE_WORKER on: worker indices. */
 enum source {
 	SOURCE_NOTIFY,
@@ -194,10 +188,6 @@ static int build(struct vmx *x, struct diag *d)
 {
 	int err;
 
-	if (!vmm_init) {
-		diag_set(d, -ENOSYS, "this build has no VMM");
-		return EXIT_STATUS_MONITOR;
-	}
 	if (host_check(&x->cfg, d) || check_outputs(x->o, d))
 		return EXIT_STATUS_USER;
 	err = guest_image_open(&x->image, x->o->image, d);
@@ -364,9 +354,7 @@ static int serve_console(struct vmx *x)
 	ready |= watch_set(x, &x->out, console_wants_out(c) ? c->out : -1, EPOLLOUT, SOURCE_OUT);
 	if (ready)
 		return 0;
-	return c->in_len
-		   ? 100
-		   : -1; /* the ring is full; the guest says when it fits again, but do not rely on it */
+	return c->in_len ? 100 : -1; /* the guest says when input fits again; do not rely on it */
 }
 
 static void serve_until_stop(struct vmx *x)
@@ -425,6 +413,9 @@ static int report(struct vmx *x, struct diag *d)
 	/* The VMX's own copies: what decides about addresses here must not come from a worker. */
 	vm->manifest = x->image.manifest;
 	if (x->o->stats)
+		zygote_summary(&x->zygote);
+	zygote_stop(&x->zygote);
+	if (x->o->stats)
 		stats_print(vm, now.ns - x->start.ns, stderr);
 	if (x->o->audit)
 		return stats_write_audit(vm, x->image.manifest.h.source_sha256, x->o->audit, d);
@@ -456,7 +447,7 @@ int vmx_run(const struct run_options *o, struct diag *d)
 		status = EXIT_STATUS_USER;
 	if (!status) {
 		serve_until_stop(&x);
-		zygote_stop(&x.zygote);
+		zygote_kill_workers(&x.zygote);
 		console_close(&x.console, &x.vm->shared.console_out);
 		status = end_status(&x, d);
 		if (report(&x, d) && status == EXIT_STATUS_OK)

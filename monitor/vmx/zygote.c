@@ -13,14 +13,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "monitor/vmm/code.h"
 #include "monitor/vmm/host.h"
 #include "monitor/vmx/jail.h"
 
-/* Until monitor/vmm is complete. */
-#pragma weak vmm_worker
-#pragma weak vmm_worker_prepare
-
-enum { ORDER_FORK, ORDER_REAP };
+enum { ORDER_FORK, ORDER_REAP, ORDER_SUMMARY };
 
 struct order {
 	uint32_t what, index;
@@ -134,6 +131,45 @@ static struct answer order_reap(unsigned index, const pid_t *pids)
 	return (struct answer){0, status};
 }
 
+static struct answer order_summary(struct vm *vm, const struct jail *jail)
+{
+	uint32_t candidates, verified, refused;
+	pid_t self = getpid(), pid = fork();
+	struct diag d = {""};
+	int status;
+
+	if (pid == 0) {
+		exit_unless_child_of(self);
+		restrict_worker(vm);
+		if (jail_enter(jail, &d))
+			_exit(1);
+		code_summary(vm, &candidates, &verified, &refused);
+		vm->stats.code_candidates = candidates;
+		vm->stats.code_verified = verified;
+		vm->stats.code_refused = refused;
+		host_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return (struct answer){-errno, 0};
+	return (struct answer){0, status};
+}
+
+static struct answer obey(struct vm *vm, struct order o, const struct jail *jail, pid_t *pids)
+{
+	if (o.index >= WORKERS_MAX)
+		return (struct answer){-EINVAL, 0};
+	switch (o.what) {
+	case ORDER_FORK:
+		return order_fork(vm, o.index, jail, pids);
+	case ORDER_REAP:
+		return order_reap(o.index, pids);
+	case ORDER_SUMMARY:
+		return order_summary(vm, jail);
+	default:
+		return (struct answer){-EINVAL, 0};
+	}
+}
+
 static void __attribute__((noreturn)) zygote_body(struct vm *vm, int sock)
 {
 	int keep[] = {sock, vm->cfg.ram_fd, vm->cfg.notify_fd, vm->cfg.trace_fd};
@@ -148,11 +184,8 @@ static void __attribute__((noreturn)) zygote_body(struct vm *vm, int sock)
 	setsid(); /* Ctrl-C and Ctrl-Z at the terminal are for the VMX alone */
 	err = jail_compile(&jail, vm->cfg.ram_fd, vm->cfg.notify_fd, vm->cfg.trace_fd, &d);
 	while (read(sock, &o, sizeof(o)) == sizeof(o)) {
-		struct answer a = {err ?: -EINVAL, 0};
+		struct answer a = err ? (struct answer){err, 0} : obey(vm, o, &jail, pids);
 
-		if (!err && o.index < WORKERS_MAX)
-			a = o.what == ORDER_FORK ? order_fork(vm, o.index, &jail, pids)
-						 : order_reap(o.index, pids);
 		if (write(sock, &a, sizeof(a)) != sizeof(a))
 			break;
 	}
@@ -240,10 +273,22 @@ static void kill_wait(int *pidfd)
 	*pidfd = -1;
 }
 
-void zygote_stop(struct zygote *z)
+void zygote_kill_workers(struct zygote *z)
 {
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		kill_wait(&z->worker_pidfd[i]);
+}
+
+void zygote_summary(struct zygote *z)
+{
+	int status;
+
+	ask(z, ORDER_SUMMARY, 0, &status);
+}
+
+void zygote_stop(struct zygote *z)
+{
+	zygote_kill_workers(z);
 	kill_wait(&z->pidfd);
 	if (z->pid > 0)
 		waitpid(z->pid, NULL, 0);

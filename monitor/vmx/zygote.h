@@ -22,7 +22,14 @@ int zygote_start(struct zygote *z, struct vm *vm, struct diag *d);
 int zygote_fork(struct zygote *z, unsigned index, struct diag *d);
 /* The wait status of worker `index`, which has died; -errno if the zygote does not know either. */
 int zygote_reap(struct zygote *z, unsigned index, int *status);
-/* Kill all workers and the zygote, and wait until they are gone. */
+/* Kill all workers and wait until they are gone. */
+void zygote_kill_workers(struct zygote *z);
+/*
+ * Have stats.code_* filled from the VMM's state. That means following pointers that a hostile worker may have
+ * written, so it happens in a jailed process. Best effort; no worker may run any more.
+ */
+void zygote_summary(struct zygote *z);
+/* Kill whatever is left, the zygote last. */
 void zygote_stop(struct zygote *z);
 
 #endif
