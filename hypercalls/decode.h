@@ -68,7 +68,7 @@ struct insn {
 	uint64_t target; /* direct branches (and XBEGIN): the target, truncated to the operand size; else 0 */
 	uint32_t flags_read, flags_written; /* EFLAGS bits (architectural positions); written = set, cleared,
 					       modified or undefined. A flag that is written only sometimes
-					       (shift by CL) is in both, so liveness may compute read, then kill */
+					       (shift by CL) is in both: what liveness needs */
 };
 
 /*
@@ -81,7 +81,7 @@ int insn_decode(struct insn *insn, const uint8_t *bytes, size_t size, uint64_t v
 /* Intel-syntax text of the instruction at va into buf (always NUL-terminated); "(bad)" if it does not decode. */
 void insn_format(char *buf, size_t cap, const uint8_t *bytes, size_t size, uint64_t va, int width);
 
-/* The segment register named by the opcode of PUSH/POP Sreg, LES, LDS, LSS, LFS, LGS or by MOV's ModRM.reg. */
+/* The segment register that PUSH/POP Sreg, LES and kin name by opcode, MOV by ModRM.reg. */
 static inline enum seg insn_sreg(const struct insn *insn)
 {
 	if (insn->map == 0 && (insn->opcode == 0x8c || insn->opcode == 0x8e))

@@ -4,8 +4,8 @@
  *
  * The monitor executes by what stands in it, so nothing is trusted: a manifest that passes has its tables
  * sorted and disjoint, every reference inside its table, every stub, landing pad and resume address inside
- * the stubs, and no verified page with a site that was left alone and may not trap. Whether it fits the image is
- * for `verify` to prove.
+ * the stubs, and no verified page with a site that was left alone and may not trap. Whether it fits the image
+ * is for `verify` to prove.
  */
 #include "hypercalls/manifest_check.h"
 

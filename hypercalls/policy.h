@@ -14,7 +14,7 @@
 /* Why an instruction is sensitive, stated as what happens at CPL 3. */
 enum policy_class {
 	CLASS_NONE,
-	CLASS_PRIVILEGED,    /* always traps (#GP, or #UD): patched for speed */
+	CLASS_PRIVILEGED,    /* always traps (#GP, #UD; INT3 and kin by their own): patched for speed */
 	CLASS_NEVER_TRAPS,   /* silently does the wrong thing: patched for correctness */
 	CLASS_HOST_CONFIG,   /* traps only if the host is configured so (UMIP, CR4.TSD, CPUID faulting, ...) */
 	CLASS_BY_OPERAND,    /* traps for some operands: descriptors, vectors, IOPL bitmap */

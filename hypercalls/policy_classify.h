@@ -10,7 +10,7 @@
 
 #include "hypercalls/decode.h"
 
-/* The enum pv_op of the row, OP_NONE for an ordinary instruction. Reads mnemonic, width, map, opcode and reg. */
+/* The enum pv_op of the row, OP_NONE for an ordinary instruction. Reads no bytes, only insn. */
 uint16_t policy_classify(const struct insn *insn);
 
 #endif
