@@ -185,9 +185,11 @@ void report_text(const struct analysis *a, const struct runtime_report *rt, bool
 		fprintf(f, "\n");
 		report_tactics(&a->plan, f);
 	} else {
-		fprintf(f, "\naudit only: %d-bit images are not patched\n", a->img.width);
+		fprintf(f, "\naudit only: %d-bit images are not patched (--all lists the sites)\n",
+			a->img.width);
 	}
-	fprintf(f, "\n%s\n", all ? "All sites:" : "Sites that no stub serves:");
+	if (all || a->planned)
+		fprintf(f, "\n%s\n", all ? "All sites:" : "Sites that no stub serves:");
 	for (size_t i = 0; i < a->cfg.n_sites; i++) {
 		const struct cfg_site *site = &a->cfg.sites[i];
 		const struct plan_site *ps = report_plan_site(a, site);

@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The planner on code made in memory: single edge cases, then random code held against what every plan must keep.
+ * Whole plans of hand-written images are compared in tests/golden.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "hypercalls/abi.h"
+#include "hypercalls/policy.h"
+#include "patcher/patch.h"
+
+#define VA 0xc0100000u
+
+struct fixture {
+	uint8_t code[1024];
+	size_t len;
+	struct image_section section;
+	struct image img;
+	struct target list[64];
+	struct rewritten ranges[8];
+	struct targets targets;
+	struct cfg cfg;
+	struct plan plan;
+};
+
+static void start(struct fixture *f)
+{
+	memset(f, 0, sizeof(*f));
+	f->targets.targets = f->list;
+	f->targets.rewritten = f->ranges;
+}
+
+static void add(struct fixture *f, const char *bytes, size_t len)
+{
+	assert_true(f->len + len <= sizeof(f->code));
+	memcpy(f->code + f->len, bytes, len);
+	f->len += len;
+}
+
+#define ADD(f, s) add(f, s, sizeof(s) - 1)
+
+/* In the order of their addresses. */
+static void target(struct fixture *f, uint32_t off, enum target_source source)
+{
+	f->list[f->targets.n_targets++] = (struct target){.va = VA + off, .source = (uint8_t)source};
+}
+
+static void rewritten(struct fixture *f, uint32_t start, uint32_t end)
+{
+	f->ranges[f->targets.n_rewritten++] = (struct rewritten){VA + start, VA + end, TARGET_ALTERNATIVE};
+}
+
+static void plan(struct fixture *f)
+{
+	struct diag d = {0};
+
+	f->section = (struct image_section){
+	    .name = ".text", .va = VA, .size = f->len, .data = f->code, .exec = true, .alloc = true};
+	f->img = (struct image){.path = "test",
+				.elf = f->code,
+				.elf_size = f->len,
+				.width = 32,
+				.sections = &f->section,
+				.n_sections = 1};
+	if (cfg_build(&f->cfg, &f->img, &f->targets, &d) || plan_build(&f->plan, &f->cfg, NULL, 0, &d))
+		fail_msg("%s", d.text);
+}
+
+static void done(struct fixture *f)
+{
+	plan_free(&f->plan);
+	cfg_free(&f->cfg);
+}
+
+static const struct plan_window *only_window(const struct fixture *f)
+{
+	assert_int_equal(f->plan.n_windows, 1);
+	return &f->plan.windows[0];
+}
+
+static void forward(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start(&f);
+	ADD(&f, "\xfa\x89\xd8\x89\xd9\xc3"); /* cli; mov; mov; ret */
+	target(&f, 0, TARGET_ENTRY);
+	plan(&f);
+	assert_int_equal(only_window(&f)->va, VA);
+	assert_int_equal(only_window(&f)->len, 5);
+	assert_int_equal(f.plan.sites[0].tactic, TACTIC_WINDOW);
+	done(&f);
+}
+
+static void a_target_behind_pushes_back(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start(&f);
+	ADD(&f, "\x90\x89\xd8\x89\xd9\xfa\x89\xd8\xc3"); /* nop; mov; mov; cli; T: mov; ret */
+	target(&f, 0, TARGET_ENTRY);
+	target(&f, 6, TARGET_JUMP_LABEL);
+	plan(&f);
+	assert_int_equal(only_window(&f)->va, VA + 1);
+	assert_int_equal(only_window(&f)->len, 5);
+	done(&f);
+}
+
+static void a_target_in_the_middle_of_an_instruction(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start(&f);
+	ADD(&f,
+	    "\xfa\xb8\x90\x90\x90\xc3\xc3"); /* cli; mov $imm32,%eax; ret, and a jump label inside the mov */
+	target(&f, 0, TARGET_ENTRY);
+	target(&f, 2, TARGET_JUMP_LABEL);
+	plan(&f);
+	assert_int_equal(f.plan.n_windows, 0);
+	assert_int_equal(f.plan.sites[0].tactic, TACTIC_TRAP);
+	done(&f);
+}
+
+static void rewritten_bytes_are_left_alone(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start(&f);
+	ADD(&f,
+	    "\xfa\x89\xd8\x0f\x1f\x44\x00\x00\x9c\xc3"); /* cli; mov; nopl (rewritten); pushf (rewritten); ret */
+	target(&f, 0, TARGET_ENTRY);
+	rewritten(&f, 3, 9);
+	plan(&f);
+	assert_int_equal(f.plan.n_windows, 0);
+	assert_int_equal(f.plan.sites[0].tactic, TACTIC_TRAP);
+	assert_int_equal(f.plan.sites[1].tactic,
+			 TACTIC_NONE); /* it may not trap, and int3 would be overwritten */
+	assert_non_null(f.plan.sites[1].reason);
+	done(&f);
+}
+
+static void calls_come_last_if_at_all(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start(&f); /* mov; mov; cli; call: rather grow back than displace the call */
+	ADD(&f, "\x89\xd8\x89\xd9\xfa\xe8\x00\x00\x00\x00\xc3");
+	target(&f, 0, TARGET_ENTRY);
+	plan(&f);
+	assert_int_equal(only_window(&f)->va, VA);
+	assert_int_equal(only_window(&f)->len, 5);
+	done(&f);
+	start(&f); /* cli; call: no other way */
+	ADD(&f, "\xfa\xe8\x01\x00\x00\x00\xc3\xc3");
+	target(&f, 0, TARGET_ENTRY);
+	plan(&f);
+	assert_int_equal(only_window(&f)->len, 6);
+	done(&f);
+	start(&f); /* call; cli; ret: the call returns to the cli, so it cannot be taken in from behind */
+	ADD(&f, "\xe8\x02\x00\x00\x00\xfa\xc3\xc3");
+	target(&f, 0, TARGET_ENTRY);
+	plan(&f);
+	assert_int_equal(f.plan.n_windows, 0);
+	done(&f);
+}
+
+static void tail_takes_padding_only(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start(&f);
+	ADD(&f, "\xfa\xc3\x8d\x76\x00\x90\x90\x90\xc3"); /* cli; ret; padding; T: ret */
+	target(&f, 0, TARGET_ENTRY);
+	target(&f, 8, TARGET_SYMBOL);
+	plan(&f);
+	assert_int_equal(f.plan.sites[0].tactic, TACTIC_WINDOW_TAIL);
+	assert_int_equal(only_window(&f)->len, 5);
+	assert_int_equal(only_window(&f)->n_insns, 2);
+	done(&f);
+	start(&f);
+	ADD(&f, "\xfa\xc3\x8d\x76\x00\xc3"); /* something jumps into the padding */
+	target(&f, 0, TARGET_ENTRY);
+	target(&f, 2, TARGET_RELOC);
+	plan(&f);
+	assert_int_equal(f.plan.n_windows, 0);
+	done(&f);
+}
+
+/* out; T: jmp T; then padding at a distance: the short jump of 2 bytes reaches 127. */
+static void hop_at_distance(struct fixture *f, unsigned distance)
+{
+	start(f);
+	ADD(f, "\xe6\x80\xeb\xfe");
+	for (unsigned i = 2; i < distance; i++)
+		add(f, i & 1 ? "\xc3" : "\xf8", 1); /* clc; ret; ... all reached */
+	ADD(f, "\x90\x90\x90\x90\x90\xc3");
+	target(f, 0, TARGET_ENTRY);
+	target(f, 2, TARGET_RELOC);
+	for (unsigned i = 4; i < distance + 2; i += 2)
+		target(f, i, TARGET_RELOC);
+	target(f, distance + 2 + 5, TARGET_RELOC);
+}
+
+static void hop_reaches_127_bytes(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	hop_at_distance(&f, 100);
+	plan(&f);
+	assert_int_equal(f.plan.sites[0].tactic, TACTIC_HOP);
+	assert_int_equal(only_window(&f)->hop, VA + 102);
+	done(&f);
+	hop_at_distance(&f, 112);
+	for (unsigned i = 0; i < 8; i++) { /* push the padding out of reach */
+		memmove(f.code + 6 + 2 * i, f.code + 4 + 2 * i, f.len - 4 - 2 * i);
+		f.len += 2;
+	}
+	memset(&f.list, 0, sizeof(f.list));
+	f.targets.n_targets = 0;
+	target(&f, 0, TARGET_ENTRY);
+	target(&f, 2, TARGET_RELOC);
+	for (unsigned i = 4; i < 130; i += 2) {
+		f.code[i] = 0xf8;
+		f.code[i + 1] = 0xc3;
+		if (i < 126)
+			target(&f, i, TARGET_RELOC);
+	}
+	f.code[126] = f.code[127] = f.code[128] = f.code[129] = 0xf8;
+	target(&f, 126, TARGET_RELOC);
+	plan(&f);
+	assert_int_equal(f.plan.sites[0].tactic, TACTIC_TRAP);
+	done(&f);
+}
+
+static void verbatim_sites_need_nothing(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start(&f);
+	ADD(&f, "\x0f\x01\xd0\xc3"); /* xgetbv */
+	target(&f, 0, TARGET_ENTRY);
+	plan(&f);
+	assert_int_equal(f.plan.n_windows, 0);
+	assert_int_equal(f.plan.sites[0].tactic, TACTIC_VERBATIM);
+	assert_null(f.plan.sites[0].reason);
+	done(&f);
+}
+
+static void dead_flags(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start(&f);
+	ADD(&f, "\x89\xd8\x01\xd8\xc3"); /* mov; add: dead */
+	ADD(&f, "\x89\xd8\xc3");	 /* 5: mov; ret: who knows */
+	ADD(&f, "\x11\xd8\xc3");	 /* 8: adc reads CF */
+	ADD(&f, "\xd3\xe0\x9c\xc3");	 /* 11: shl %cl may leave them, then pushf reads */
+	ADD(&f, "\x40\x73\x00\xc3");	 /* 15: inc keeps CF, jae reads it */
+	ADD(&f, "\xeb\xe9\xc3");	 /* 19: jmp 2: the add */
+	for (unsigned i = 0; i < 20; i++) {
+		if (i == 0 || i == 5 || i == 8 || i == 11 || i == 15 || i == 19)
+			target(&f, i, TARGET_SYMBOL);
+	}
+	f.code[20] = (uint8_t)(2 - 21);
+	plan(&f);
+	assert_true(flags_dead_at(&f.cfg, VA));
+	assert_false(flags_dead_at(&f.cfg, VA + 5));
+	assert_false(flags_dead_at(&f.cfg, VA + 8));
+	assert_false(flags_dead_at(&f.cfg, VA + 11));
+	assert_false(flags_dead_at(&f.cfg, VA + 15));
+	assert_true(flags_dead_at(&f.cfg, VA + 19));
+	assert_false(flags_dead_at(&f.cfg, VA + f.len)); /* outside */
+	done(&f);
+}
+
+/* --- random code --- */
+
+static uint32_t seed;
+
+static unsigned rnd(unsigned n)
+{
+	seed = seed * 1664525u + 1013904223u;
+	return (seed >> 16) % n;
+}
+
+static void random_code(struct fixture *f)
+{
+	static const struct {
+		const char *bytes;
+		uint8_t len;
+	} pool[] = {{"\xfa", 1},
+		    {"\xfb", 1},
+		    {"\x9c", 1},
+		    {"\x9d", 1},
+		    {"\x89\xd8", 2},
+		    {"\x90", 1},
+		    {"\xc3", 1},
+		    {"\xee", 1},
+		    {"\x0f\x32", 2},
+		    {"\x74", 2},
+		    {"\xeb", 2},
+		    {"\x8d\x76\x00", 3},
+		    {"\xe2", 2},
+		    {"\xcc", 1},
+		    {"\xcf", 1},
+		    {"\x0f\x20\xc0", 3},
+		    {"\x05\x00\x00\x00\x00", 5},
+		    {"\xff\xd3", 2},
+		    {"\x01\xd8", 2}};
+
+	start(f);
+	while (f->len < 200) {
+		unsigned k = rnd(sizeof(pool) / sizeof(pool[0]));
+		size_t at = f->len;
+
+		add(f, pool[k].bytes, pool[k].len);
+		if (pool[k].len == 2 &&
+		    (pool[k].bytes[0] == '\x74' || pool[k].bytes[0] == '\xeb' || pool[k].bytes[0] == '\xe2'))
+			f->code[at + 1] = (uint8_t)(rnd(60) - 30);
+	}
+	target(f, 0, TARGET_ENTRY);
+	for (unsigned off = 1; off < f->len; off++) {
+		if (rnd(40) == 0 && f->targets.n_targets < 60)
+			target(f, off, rnd(2) ? TARGET_JUMP_LABEL : TARGET_EXTABLE);
+	}
+	if (rnd(2))
+		rewritten(f, 50, 50 + rnd(20));
+}
+
+static bool in_window(const struct plan *p, uint32_t va)
+{
+	for (size_t w = 0; w < p->n_windows; w++) {
+		if (va >= p->windows[w].va && va - p->windows[w].va < p->windows[w].len)
+			return p->windows[w].tactic != TACTIC_BREAKPOINT;
+	}
+	return false;
+}
+
+static void check_window(const struct fixture *f, const struct plan_window *w)
+{
+	const struct plan *p = &f->plan;
+
+	assert_true(w->n_insns > 0);
+	assert_true(w->len >= 5 || w->tactic == TACTIC_HOP || w->tactic == TACTIC_BREAKPOINT);
+	for (uint32_t va = w->va; va < w->va + w->len; va++) {
+		uint8_t m = cfg_marks(&f->cfg, va);
+
+		assert_false(m & (CFG_REWRITTEN | CFG_OVERLAP));
+		if (va == w->va)
+			continue;
+		for (size_t i = 0; i < f->targets.n_targets;
+		     i++) /* tables: fixups alone, and at a boundary */
+			assert_true(f->list[i].va != va ||
+				    (f->list[i].source == TARGET_EXTABLE && m & CFG_START));
+		for (size_t i = 0; i < f->cfg.n_branches; i++)
+			assert_true(f->cfg.branches[i].to != va || in_window(p, f->cfg.branches[i].from));
+	}
+	if (w->tactic == TACTIC_HOP) {
+		int distance = (int)(w->hop - (w->va + 2));
+
+		assert_in_range(distance + 128, 0, 255);
+		for (uint32_t va = w->hop; va < w->hop + 5; va++)
+			assert_false(cfg_marks(&f->cfg, va) & (CFG_CODE | CFG_TARGET));
+	}
+}
+
+static void check_sites(const struct fixture *f)
+{
+	for (size_t i = 0; i < f->plan.n_sites; i++) {
+		const struct plan_site *ps = &f->plan.sites[i];
+		bool left = ps->tactic == TACTIC_TRAP || ps->tactic == TACTIC_NONE;
+
+		assert_int_equal(left || ps->tactic == TACTIC_VERBATIM, ps->window == MANIFEST_NONE);
+		assert_int_equal(left || ps->tactic == TACTIC_BREAKPOINT, ps->reason != NULL);
+		if (ps->tactic == TACTIC_TRAP)
+			assert_false(policy_may_not_trap(ps->site->op));
+		if (ps->window != MANIFEST_NONE)
+			assert_in_range(ps->site->va, f->plan.windows[ps->window].va,
+					f->plan.windows[ps->window].va + f->plan.windows[ps->window].len - 1);
+	}
+}
+
+static void random_plans_keep_the_rules(void **state)
+{
+	size_t n_windows = 0, n_relayed = 0;
+
+	(void)state;
+	for (unsigned run = 0; run < 2000; run++) {
+		struct manifest m = {.h.hole_base = ABI_HOLE_BASE};
+		struct stubs st = {0};
+		struct diag d = {0};
+		struct fixture f;
+
+		seed = run;
+		random_code(&f);
+		plan(&f);
+		for (size_t w = 0; w < f.plan.n_windows; w++) {
+			const struct plan_window *pw = &f.plan.windows[w];
+
+			check_window(&f, pw);
+			if (w)
+				assert_true(pw[-1].va + pw[-1].len <= pw->va);
+			for (uint32_t va = pw->va + 1; va < pw->va + pw->len; va++)
+				n_relayed += (cfg_marks(&f.cfg, va) & CFG_TARGET) != 0;
+		}
+		check_sites(&f);
+		assert_int_equal(manifest_string(&m, ""), 0);
+		assert_int_equal(stubs_emit(&st, &m, &f.plan, &d), 0);
+		n_windows += f.plan.n_windows;
+		free(st.bytes);
+		manifest_free(&m);
+		done(&f);
+	}
+	assert_true(n_windows > 2000); /* the test would be worth nothing if no window came out */
+	assert_true(n_relayed > 10);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(forward),
+	    cmocka_unit_test(a_target_behind_pushes_back),
+	    cmocka_unit_test(a_target_in_the_middle_of_an_instruction),
+	    cmocka_unit_test(rewritten_bytes_are_left_alone),
+	    cmocka_unit_test(calls_come_last_if_at_all),
+	    cmocka_unit_test(tail_takes_padding_only),
+	    cmocka_unit_test(hop_reaches_127_bytes),
+	    cmocka_unit_test(verbatim_sites_need_nothing),
+	    cmocka_unit_test(dead_flags),
+	    cmocka_unit_test(random_plans_keep_the_rules),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
