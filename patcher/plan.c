@@ -175,6 +175,11 @@ static int plan_first(struct plan *plan, size_t i)
 	int err;
 
 	ps->tactic = TACTIC_NONE;
+	if (ps->site->op == OP_INT3) { /* it traps by itself, and kernels compare the byte: kprobes, text_poke */
+		ps->tactic = TACTIC_TRAP;
+		ps->reason = "INT3 stays where it is: it traps, and the kernel looks for this very byte";
+		return 0;
+	}
 	if (cfg_marks(plan->cfg, ps->site->va) & CFG_WINDOW)
 		return 0; /* an earlier window took it in */
 	if (span_bytes_free(plan->cfg, ps->site->va, ps->site->len, true, 0)) {
@@ -259,6 +264,9 @@ int plan_build(struct plan *plan, struct cfg *cfg, const struct plan_exit_only *
 	assert(cfg->width == 32);
 	*plan = (struct plan){.cfg = cfg, .exit_only = exit_only, .n_exit_only = n_exit_only};
 	err = sites_collect(plan, cfg);
+	for (size_t i = 0; !err && i < plan->n_sites; i++)
+		if (plan->sites[i].site->op == OP_INT3)
+			span_mark(cfg, plan->sites[i].site->va, plan->sites[i].site->len, true);
 	for (size_t i = 0; !err && i < plan->n_sites; i++) {
 		if (needs_patch(&plan->sites[i]))
 			err = plan_first(plan, i);

@@ -135,6 +135,7 @@ struct vmm_state {
 	struct log_entry log[LOG_SIZE];
 	uint64_t log_head;
 	uint64_t baton_seq;
+	uint32_t next_worker; /* who gets the baton when the current instruction is done */
 	struct worker workers[WORKERS_MAX];
 	uint8_t step_boundary; /* entering only to reach the next stub boundary */
 	uint8_t resume_raw;    /* re-enter at world.eip: the guest instruction is unfinished and invisible */

@@ -83,11 +83,15 @@ void worker_switch(struct vm *vm)
 
 	s->workers[to].root = root;
 	s->workers[to].last_use = ++s->baton_seq;
-	if (to == self_index) {
+	s->next_worker = to;
+	if (to == self_index)
 		shadow_load_cr3(vm);
-		return;
-	}
-	worker_self()->log_seen = s->log_head;
+}
+
+/* From here on the arena is the other's: nothing of the vCPU may be touched. */
+static void hand_over(struct vm *vm, unsigned to)
+{
+	worker_self()->log_seen = vm->vmm->log_head;
 	world_fpu_guard();
 	vm->stats.baton_passes++;
 	vm->stats.host_futex++;
@@ -100,8 +104,11 @@ void worker_park(struct vm *vm)
 {
 	_Atomic uint32_t *wake = &vm->shared.worker[self_index].wake;
 
-	if (atomic_load(&vm->shared.owner) == self_index)
-		return;
+	if (atomic_load(&vm->shared.owner) == self_index) {
+		if (vm->vmm->next_worker == self_index)
+			return;
+		hand_over(vm, vm->vmm->next_worker);
+	}
 	while (atomic_exchange(wake, 0) == 0 || atomic_load(&vm->shared.owner) != self_index)
 		host_futex_wait(wake, 0, NULL);
 	vm->vmm->hw_valid = 0; /* this process's LDT is its own */

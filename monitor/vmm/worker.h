@@ -20,13 +20,16 @@ void worker_set_self(unsigned index);
 void worker_log(struct vm *vm, unsigned kind, uint32_t addr);
 
 /*
- * The guest loaded CR3 (vcpu->cr3 is the new value). Hand the baton to the worker that stands for that address
- * space, or make the least recently used one stand for it. The caller must then return to its main loop: in the
- * old worker worker_park() waits until the baton is back.
+ * The guest loaded CR3 (vcpu->cr3 is the new value): choose the worker that stands for that address space, or make
+ * the least recently used one stand for it. The baton goes over at the next worker_park(), when the current
+ * instruction is done with the vCPU.
  */
 void worker_switch(struct vm *vm);
 
-/* Wait until this worker owns the baton, then replay the log. Returns at once when it already does. */
+/*
+ * Top of the main loop: hand the baton over if another worker was chosen, wait until it is (back) here, and replay the
+ * log. Returns at once when it is here and stays.
+ */
 void worker_park(struct vm *vm);
 
 #endif
