@@ -11,6 +11,8 @@
 #include "monitor/vmm/worker.h"
 #include "monitor/vmm/world.h"
 
+#define INVLPG_DROPS 32 /* so many before a table counts as one that is remapped all the time */
+#define INVLPG_RUN 64
 #define USER_CODE_PAIR_ESCAPE 0x0f /* first byte of SYSCALL (0F 05) and SYSENTER (0F 34) */
 
 static unsigned slot_shift(const struct vcpu *v)
@@ -234,6 +236,22 @@ void shadow_validate_all(struct vm *vm)
 	validate(vm, true);
 }
 
+/*
+ * The guest takes page i away. Where it keeps doing so (Linux's fixmap: 35,000 pages at boot, one by one), what was
+ * mapped along with it goes as well: forgetting too much costs a fault at worst, and an munmap() each costs more.
+ */
+static void drop_run(struct vm *vm, struct shadow_table *t, unsigned i)
+{
+	unsigned last = i + 1;
+
+	if (t->invlpg_drops < INVLPG_DROPS)
+		t->invlpg_drops++;
+	else
+		for (; last < table_pages(t) && last - i < INVLPG_RUN && t->state[last] == t->state[i]; last++)
+			;
+	drop_pages(vm, t, i, last);
+}
+
 void shadow_invlpg(struct vm *vm, struct gva at)
 {
 	struct shadow_table *t = table_at(vm, at);
@@ -251,7 +269,7 @@ void shadow_invlpg(struct vm *vm, struct gva at)
 		uint64_t pte = read_entry(vm, gpa((t->pde & 0x000ffffffffff000ull) + i * (t->pae ? 8 : 4)), t->pae);
 
 		if (!entry_holds(remembered_pte(t, i), pte, true))
-			drop_pages(vm, t, i, i + 1);
+			drop_run(vm, t, i);
 	}
 }
 
@@ -300,6 +318,7 @@ static struct shadow_table *new_table(struct vm *vm, unsigned slot)
 	t->slot = slot;
 	t->used = 1;
 	t->pae = paging_mode(&vm->vcpu) == PAGING_PAE;
+	t->invlpg_drops = 0;
 	s->slot[slot] = (uint16_t)(t - s->tables + 1);
 	return t;
 }
@@ -432,24 +451,19 @@ static void map_large(struct vm *vm, struct shadow_table *t, const struct walk *
 	if (table_base(t) == 0)
 		i = 1; /* page 0 stays unmapped (host's mmap_min_addr) */
 	while (i < n && base + i < ram_pages) {
-		if (in_alias(vm, table_base(t) + (i << PAGE_SHIFT))) {
-			i++;
-			continue;
-		}
 		struct mapping m = mapping_for(vm, gva(table_base(t) + (i << PAGE_SHIFT)), base + i, w, access);
-		unsigned run = 1;
+		unsigned run = 0;
 
-		while (i + run < n && base + i + run < ram_pages) {
+		while (i + run < n && base + i + run < ram_pages && !in_alias(vm, table_base(t) + ((i + run) << PAGE_SHIFT))) {
 			struct mapping next = mapping_for(vm, gva(table_base(t) + ((i + run) << PAGE_SHIFT)),
 							  base + i + run, w, access);
-			if (in_alias(vm, table_base(t) + ((i + run) << PAGE_SHIFT)))
-				break;
-			if (next.prot != m.prot || next.state != m.state)
-				break;
+			if (next.prot != m.prot || next.state != m.state || t->state[i + run] == m.state)
+				break; /* as it shall be already: pages of one fault change little */
 			run++;
 		}
-		set_pages(vm, t, i, run, base + i, m);
-		i += run;
+		if (run)
+			set_pages(vm, t, i, run, base + i, m);
+		i += run ? run : 1;
 	}
 }
 

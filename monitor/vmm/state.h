@@ -47,7 +47,7 @@ enum shadow_bits {
 struct shadow_table {
 	uint32_t slot;
 	uint8_t used, large, pae;
-	uint16_t n_mapped, n_global, n_super;
+	uint16_t n_mapped, n_global, n_super, invlpg_drops;
 	uint64_t pdpte, pde;	 /* as remembered */
 	union {			 /* as remembered; index by page in the slot */
 		uint32_t pte32[1024];
