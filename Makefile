@@ -60,6 +60,9 @@ $(B)/tests/%: tests/%.c $(B)/libparavane.a Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(DEPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libparavane.a -lcmocka $(LDLIBS)
 
+print-%:
+	@echo "$($*)"
+
 setup:
 	@tests/setup.sh
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "monitor/vmm/code.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/vm.h"
@@ -25,12 +26,17 @@ static int translate(struct vm *vm, struct gva at, unsigned access, struct gpa *
 	return 0;
 }
 
+/* Within one page. The monitor's own mapping is writable: a code page must be made data here, no fault will do it. */
 static void store(struct vm *vm, struct gpa at, const void *buf, size_t size)
 {
 	void *p = vm_ram(vm, at, size);
+	uint32_t pfn = (uint32_t)(at.a >> PAGE_SHIFT);
 
-	if (p)
-		mem_copy(p, buf, size);
+	if (!p)
+		return;
+	if (code_protected(vm, pfn))
+		code_demote(vm, pfn);
+	mem_copy(p, buf, size);
 }
 
 int gmem_read(struct vm *vm, struct gva at, void *buf, size_t size, unsigned access)

@@ -10,6 +10,7 @@
 
 #include "monitor/vmm/descriptor.h"
 #include "monitor/vmm/far.h"
+#include "monitor/vmm/state.h"
 #include "monitor/vmm/vm.h"
 #include "tests/oracle/scenario.h"
 
@@ -19,16 +20,6 @@
 
 static const char *const op_names[] = {"iret", "retf", "jmp", "call", "int", "mov", "lldt", "ltr", "lar", "lsl", "verr", "verw"};
 static struct vm *vm;
-static bool stopped;
-
-void __attribute__((weak)) vm_stop(struct vm *v, enum stop_kind kind, uint32_t code, const char *text)
-{
-	(void)v;
-	(void)kind;
-	(void)code;
-	(void)text;
-	stopped = true;
-}
 
 static struct segment load(uint16_t sel)
 {
@@ -203,7 +194,9 @@ int main(int argc, char **argv)
 	first = strtoul(argv[2], NULL, 0);
 	count = strtoul(argv[3], NULL, 0);
 	vm = calloc(1, sizeof(*vm));
+	vm->vmm = calloc(1, sizeof(*vm->vmm));
 	vm->cfg.ram_size = RAM_SIZE;
+	vm->cfg.notify_fd = -1;
 	for (n = first; n < first + count; n++) {
 		if (fread(&want, sizeof(want), 1, f) != 1) {
 			printf("outcomes end before scenario %lu\n", n);
@@ -221,9 +214,9 @@ int main(int argc, char **argv)
 			o_put(MEM, O_SUBJECT + 0x48 + i * 4, s.sreg[i], 4);
 		o_put(MEM, O_SUBJECT + 0x60, G_LDT << 3, 4);
 		start(&s);
-		stopped = false;
+		vm->shared.stop = STOP_NONE;
 		outcome(&s, run(&s), &got);
-		if (stopped) {
+		if (vm->shared.stop != STOP_NONE) {
 			skipped++;
 			continue;
 		}

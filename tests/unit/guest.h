@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "monitor/vmm/descriptor.h"
+#include "monitor/vmm/state.h"
 #include "monitor/vmm/vm.h"
 
 enum {
@@ -39,17 +40,6 @@ enum {
 
 static struct vm *vm;
 static struct vcpu *cpu;
-static char guest_stop_text[256]; /* of the last vm_stop() */
-
-/* Weak: the monitor's own is not linked unless something else pulls it in. */
-void __attribute__((weak)) vm_stop(struct vm *v, enum stop_kind kind, uint32_t code, const char *text)
-{
-	(void)v;
-	(void)kind;
-	(void)code;
-	strncpy(guest_stop_text, text, sizeof(guest_stop_text) - 1);
-}
-
 static inline void *ram(uint32_t at)
 {
 	return (uint8_t *)RAM_BASE + at;
@@ -165,6 +155,10 @@ static inline int guest_setup(void **state)
 	vm = calloc(1, sizeof(*vm));
 	if (!vm)
 		return -1;
+	vm->vmm = calloc(1, sizeof(*vm->vmm)); /* no code pages */
+	if (!vm->vmm)
+		return -1;
+	vm->cfg.notify_fd = -1;
 	vm->cfg.ram_size = GUEST_RAM;
 	cpu = &vm->vcpu;
 	cpu->exc_vector = EXC_NONE;
@@ -180,13 +174,13 @@ static inline int guest_setup(void **state)
 	cpu->seg[SEG_ES] = cpu->seg[SEG_SS];
 	cpu->tr = segment_unpack(S_TSS, get_desc(S_TSS));
 	cpu->ldtr = segment_unpack(S_LDT, get_desc(S_LDT));
-	guest_stop_text[0] = '\0';
 	return 0;
 }
 
 static inline int guest_teardown(void **state)
 {
 	(void)state;
+	free(vm->vmm);
 	free(vm);
 	return munmap((void *)RAM_BASE, GUEST_RAM);
 }

@@ -141,7 +141,7 @@ static void iret_vm86_is_a_limit(void **state)
 	(void)state;
 	FRAME(4, 0x777, U_CS, FL_VM);
 	assert_int_equal(far_iret(vm, 4, NEXT), -ECANCELED);
-	assert_non_null(strstr(guest_stop_text, "virtual-8086"));
+	assert_non_null(strstr(vm->shared.stop_text, "virtual-8086"));
 	assert_int_equal(cpu->exc_vector, EXC_NONE);
 }
 

@@ -205,7 +205,7 @@ static void real_mode_is_a_limit(void **state)
 	cpu->cr0 &= ~CR0_PE;
 	assert_int_equal(segment_load(vm, SEG_DS, K_DS), -ECANCELED);
 	assert_int_equal(cpu->exc_vector, EXC_NONE);
-	assert_non_null(strstr(guest_stop_text, "real"));
+	assert_non_null(strstr(vm->shared.stop_text, "real"));
 }
 
 int main(void)
