@@ -38,12 +38,14 @@ static void print_result(const char *path, const struct verify_result *r)
 			r->failures == 1 ? "" : "s");
 		return;
 	}
-	printf("%s: verified: %zu sites, %zu windows (%zu by hop, %zu breakpoints), %zu stubs with %zu instructions; "
+	printf("%s: verified: %zu sites, %zu windows (%zu by hop, %zu breakpoints), %zu stubs with %zu "
+	       "instructions; "
 	       "%llu bytes checked against %zu instructions and %zu targets of the source",
 	       path, r->sites, r->windows, r->hops, r->breakpoints, r->stubs, r->points,
 	       (unsigned long long)r->bytes_checked, r->instructions, r->targets);
 	if (r->odd)
-		printf(" (%zu relocated words name the middle of an instruction: taken for arithmetic)", r->odd);
+		printf(" (%zu relocated words name the middle of an instruction: taken for arithmetic)",
+		       r->odd);
 	putchar('\n');
 }
 
@@ -51,7 +53,7 @@ static int verify_files(const char *image, const char *patched, struct diag *d)
 {
 	struct image img;
 	struct verify_source *src = NULL;
-	struct verify_result r = { 0 };
+	struct verify_result r = {0};
 	uint8_t *out = NULL;
 	size_t out_size = 0;
 	int err = image_load(&img, image, false, 0, 0, d);
@@ -74,7 +76,7 @@ static int verify_files(const char *image, const char *patched, struct diag *d)
 
 static int run(int argc, char **argv)
 {
-	struct diag d = { "" };
+	struct diag d = {""};
 	int err;
 
 	if (argc != 3 || argv[1][0] == '-') {
@@ -91,8 +93,8 @@ static int run(int argc, char **argv)
 }
 
 const struct command verify_command = {
-	.name = "verify",
-	.synopsis = "IMAGE PATCHED",
-	.summary = "prove with a second disassembler that PATCHED means the same as IMAGE",
-	.run = run,
+    .name = "verify",
+    .synopsis = "IMAGE PATCHED",
+    .summary = "prove with a second disassembler that PATCHED means the same as IMAGE",
+    .run = run,
 };

@@ -89,6 +89,30 @@ bool verify_claim(struct verify_ctx *c, uint32_t va, uint32_t len, enum stub_use
 	return true;
 }
 
+bool verify_claim_original(struct verify_ctx *c, uint32_t offset, uint32_t len)
+{
+	if (offset > c->m.h.n_originals || len > c->m.h.n_originals - offset ||
+	    memchr(c->original_use + offset, 1, len))
+		return false;
+	memset(c->original_use + offset, 1, len);
+	return true;
+}
+
+/* The originals are those of the windows and the setup header of a bzImage, and nothing else. */
+static void check_originals(struct verify_ctx *c)
+{
+	const struct manifest_header *h = &c->m.h;
+	const struct image *img = c->src->img;
+
+	if (h->setup_size != img->setup_size || (!h->setup_size && h->setup_offset) ||
+	    (h->setup_size &&
+	     (!verify_claim_original(c, h->setup_offset, h->setup_size) ||
+	      memcmp(c->m.originals + h->setup_offset, img->file + img->setup_offset, h->setup_size))))
+		verify_fail(c, 0, "the setup header in the manifest is not the source's");
+	if (memchr(c->original_use, 0, h->n_originals))
+		verify_fail(c, 0, "original bytes in the manifest that belong to no window");
+}
+
 /* What no stub and no pad has claimed must be int3. */
 static void check_fill(struct verify_ctx *c)
 {
@@ -106,27 +130,29 @@ static void judge(struct verify_ctx *c)
 		return;
 	c->stub_use = calloc(1, (size_t)c->m.h.stubs_size + 1);
 	c->site_pad_used = calloc(1, (size_t)c->m.h.n_sites + 1);
-	if (!c->stub_use || !c->site_pad_used) {
+	c->original_use = calloc(1, (size_t)c->m.h.n_originals + 1);
+	if (!c->stub_use || !c->site_pad_used || !c->original_use) {
 		c->nomem = true;
 		return;
 	}
 	verify_windows(c);
 	verify_aims(c);
+	check_originals(c);
 	verify_sites(c);
 	verify_pages(c);
 	check_fill(c);
 	if (c->points_seen != c->m.h.n_points && !c->r->failures)
-		verify_fail(c, 0, "the manifest has %u restart points, the stubs have %zu instructions", c->m.h.n_points,
-			    c->points_seen);
+		verify_fail(c, 0, "the manifest has %u restart points, the stubs have %zu instructions",
+			    c->m.h.n_points, c->points_seen);
 	verify_elf_unchanged(c);
 }
 
-int verify_check(const struct verify_source *src, const uint8_t *out, size_t out_size, struct verify_result *r,
-		 struct diag *d)
+int verify_check(const struct verify_source *src, const uint8_t *out, size_t out_size,
+		 struct verify_result *r, struct diag *d)
 {
-	struct verify_ctx c = { .src = src, .out = out, .out_size = out_size, .r = r };
+	struct verify_ctx c = {.src = src, .out = out, .out_size = out_size, .r = r};
 
-	*r = (struct verify_result){ .text = calloc(1, 1) };
+	*r = (struct verify_result){.text = calloc(1, 1)};
 	c.text_cap = 1;
 	c.allowed = calloc(1, src->img->elf_size + 1);
 	c.dec = verify_decoder_new();
@@ -144,6 +170,7 @@ int verify_check(const struct verify_source *src, const uint8_t *out, size_t out
 	free(c.aims);
 	free(c.stub_use);
 	free(c.site_pad_used);
+	free(c.original_use);
 	free(c.allowed);
 	if (!r->text)
 		r->text = strdup("");

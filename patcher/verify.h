@@ -44,14 +44,14 @@ struct verify_result {
 	size_t odd; /* relocated words of the source that name the middle of an instruction: not believed */
 	uint64_t bytes_checked; /* of the file, of verified pages and of stubs */
 	size_t failures;	/* all of them; only the first few have text */
-	char *text;		/* one line a failure, "0xc1000010: what is wrong\n"; "" when none. malloc'd */
+	char *text; /* one line a failure, "0xc1000010: what is wrong\n"; "" when none. malloc'd */
 };
 
 /*
  * Judge a patched file. 0 when every obligation holds, -EBADMSG with failures listed in r, another -errno with
  * d set when there is nothing to judge (out of memory, LLVM missing). r->text is always valid and the caller's.
  */
-int verify_check(const struct verify_source *src, const uint8_t *out, size_t out_size, struct verify_result *r,
-		 struct diag *d);
+int verify_check(const struct verify_source *src, const uint8_t *out, size_t out_size,
+		 struct verify_result *r, struct diag *d);
 
 #endif

@@ -15,10 +15,11 @@ struct verify_ctx {
 	struct manifest m;
 	const uint8_t *stubs; /* m.h.stubs_size bytes at stubs_va, inside out */
 	uint32_t stubs_va;
-	uint8_t *stub_use;    /* a byte for each of stubs: enum stub_use */
-	uint8_t *allowed;     /* a byte for each of the source ELF: 1 where the patched file may differ */
+	uint8_t *stub_use;	/* a byte for each of stubs: enum stub_use */
+	uint8_t *original_use;	/* a byte for each of the manifest's originals: 1 once something claims it */
+	uint8_t *allowed;	/* a byte for each of the source ELF: 1 where the patched file may differ */
 	uint8_t *site_pad_used; /* a byte a site: a stub goes to its landing pad */
-	size_t points_seen;   /* points matched by stubs so far */
+	size_t points_seen;	/* points matched by stubs so far */
 	struct verify_decoder *dec;
 	struct verify_result *r;
 	struct verify_copy {
@@ -35,10 +36,14 @@ struct verify_ctx {
 enum stub_use { STUB_FREE, STUB_CODE, STUB_PAD };
 
 /* Record a failure at va: "0xc1000010: text". Later ones are counted, the first 50 keep their text. */
-void verify_fail(struct verify_ctx *c, uint32_t va, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void verify_fail(struct verify_ctx *c, uint32_t va, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Claim [va, va + len) of the stub segment; fails the proof and returns false if out of it or taken. */
 bool verify_claim(struct verify_ctx *c, uint32_t va, uint32_t len, enum stub_use use);
+
+/* Claim [offset, offset + len) of the manifest's originals; false if outside or taken. */
+bool verify_claim_original(struct verify_ctx *c, uint32_t offset, uint32_t len);
 
 /* verify_elf.c: headers, sections, manifest and stub segment found and plausible. False: nothing more to judge. */
 bool verify_elf_open(struct verify_ctx *c);

@@ -8,7 +8,6 @@
  * come last; both tables move behind the source's bytes, where nothing else stands but added sections and zeros.
  */
 #include <elf.h>
-#include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +15,7 @@
 #include "patcher/verify_check.h"
 
 #define UNDO_SECTION ".paravane.undo"
+#define NAMES_SECTION ".paravane.shstrtab"
 
 struct elf {
 	const uint8_t *bytes;
@@ -55,7 +55,7 @@ static bool elf_open(struct elf *e, const uint8_t *bytes, size_t size)
 {
 	Elf32_Shdr names;
 
-	*e = (struct elf){ .bytes = bytes, .size = size };
+	*e = (struct elf){.bytes = bytes, .size = size};
 	if (size < sizeof(e->eh))
 		return false;
 	memcpy(&e->eh, bytes, sizeof(e->eh));
@@ -66,7 +66,8 @@ static bool elf_open(struct elf *e, const uint8_t *bytes, size_t size)
 	if (!e->eh.e_shnum)
 		return true;
 	if (e->eh.e_shentsize != sizeof(Elf32_Shdr) ||
-	    !in_file(e, e->eh.e_shoff, e->eh.e_shnum * sizeof(Elf32_Shdr)) || e->eh.e_shstrndx >= e->eh.e_shnum)
+	    !in_file(e, e->eh.e_shoff, e->eh.e_shnum * sizeof(Elf32_Shdr)) ||
+	    e->eh.e_shstrndx >= e->eh.e_shnum)
 		return false;
 	names = section(e, e->eh.e_shstrndx);
 	if (!in_file(e, names.sh_offset, names.sh_size) || !names.sh_size ||
@@ -77,7 +78,8 @@ static bool elf_open(struct elf *e, const uint8_t *bytes, size_t size)
 	for (unsigned i = 0; i < e->eh.e_shnum; i++) {
 		Elf32_Shdr sh = section(e, i);
 
-		if (sh.sh_type != SHT_NOBITS && sh.sh_type != SHT_NULL && !in_file(e, sh.sh_offset, sh.sh_size))
+		if (sh.sh_type != SHT_NOBITS && sh.sh_type != SHT_NULL &&
+		    !in_file(e, sh.sh_offset, sh.sh_size))
 			return false;
 	}
 	return true;
@@ -91,7 +93,9 @@ static bool find_section(struct verify_ctx *c, const struct elf *e, const char *
 	for (unsigned i = 0; i < e->eh.e_shnum; i++) {
 		Elf32_Shdr sh = section(e, i);
 
-		if (!strcmp(section_name(e, &sh), name)) {
+		/* NOBITS has no bytes, whatever its offset says. */
+		if (sh.sh_type != SHT_NOBITS && in_file(e, sh.sh_offset, sh.sh_size) &&
+		    !strcmp(section_name(e, &sh), name)) {
 			*out = sh;
 			n++;
 		}
@@ -103,9 +107,9 @@ static bool find_section(struct verify_ctx *c, const struct elf *e, const char *
 
 static bool header_equal(const Elf32_Ehdr *a, const Elf32_Ehdr *b)
 {
-	return !memcmp(a->e_ident, b->e_ident, EI_NIDENT) && a->e_type == b->e_type && a->e_machine == b->e_machine &&
-	       a->e_version == b->e_version && a->e_entry == b->e_entry && a->e_flags == b->e_flags &&
-	       a->e_ehsize == b->e_ehsize && a->e_phentsize == b->e_phentsize &&
+	return !memcmp(a->e_ident, b->e_ident, EI_NIDENT) && a->e_type == b->e_type &&
+	       a->e_machine == b->e_machine && a->e_version == b->e_version && a->e_entry == b->e_entry &&
+	       a->e_flags == b->e_flags && a->e_ehsize == b->e_ehsize && a->e_phentsize == b->e_phentsize &&
 	       (!b->e_shnum || a->e_shentsize == b->e_shentsize);
 }
 
@@ -129,8 +133,10 @@ static void check_segments(struct verify_ctx *c, const struct elf *s, const stru
 		    !in_file(o, ph.p_offset, ph.p_filesz) || o->bytes + ph.p_offset != c->stubs)
 			verify_fail(c, ph.p_vaddr, "added program header %u is not the stub segment", i);
 		if (ph.p_paddr)
-			verify_fail(c, ph.p_vaddr, "added program header %u: physical address 0x%x, but a boot loader "
-				    "must not place the stubs", i, ph.p_paddr);
+			verify_fail(c, ph.p_vaddr,
+				    "added program header %u: physical address 0x%x, but a boot loader "
+				    "must not place the stubs",
+				    i, ph.p_paddr);
 	}
 	if (o->eh.e_phnum < s->eh.e_phnum)
 		verify_fail(c, 0, "%u program headers are missing", s->eh.e_phnum - o->eh.e_phnum);
@@ -144,7 +150,8 @@ static void check_section_kept(struct verify_ctx *c, const struct elf *s, const 
 	Elf32_Shdr was = section(s, i), now = section(o, i);
 
 	if (strcmp(section_name(s, &was), section_name(o, &now)) || memcmp(&was, &now, sizeof(was)))
-		verify_fail(c, was.sh_addr, "section header %u (%s) differs from the source's", i, section_name(s, &was));
+		verify_fail(c, was.sh_addr, "section header %u (%s) differs from the source's", i,
+			    section_name(s, &was));
 }
 
 static bool is_added_name(const char *name)
@@ -162,10 +169,13 @@ static void check_section_added(struct verify_ctx *c, const struct elf *s, const
 	/* A source without section headers gets the null section too. */
 	if (!s->eh.e_shnum && !i && sh.sh_type == SHT_NULL)
 		return;
-	if (names ? sh.sh_type != SHT_STRTAB : !is_added_name(name) || sh.sh_type != SHT_PROGBITS)
-		verify_fail(c, sh.sh_addr, "section header %u (%s) is neither the source's nor ours", i, name);
-	if (sh.sh_flags != (stubs ? (Elf32_Word)(SHF_ALLOC | SHF_EXECINSTR) : 0) || sh.sh_link || sh.sh_info ||
-	    sh.sh_entsize || sh.sh_addr != (stubs ? c->stubs_va : 0) || (stubs && sh.sh_size != c->m.h.stubs_size))
+	if (names ? sh.sh_type != SHT_STRTAB || strcmp(name, NAMES_SECTION)
+		  : !is_added_name(name) || sh.sh_type != SHT_PROGBITS)
+		verify_fail(c, sh.sh_addr, "section header %u (%s) is neither the source's nor ours", i,
+			    name);
+	if (sh.sh_flags != (stubs ? (Elf32_Word)(SHF_ALLOC | SHF_EXECINSTR) : 0) || sh.sh_link ||
+	    sh.sh_info || sh.sh_entsize || sh.sh_addr != (stubs ? c->stubs_va : 0) ||
+	    (stubs && sh.sh_size != c->m.h.stubs_size))
 		verify_fail(c, sh.sh_addr, "section %s: wrong flags, address or size", name);
 	if (sh.sh_offset < s->size)
 		verify_fail(c, sh.sh_addr, "section %s overlaps the source's bytes", name);
@@ -189,6 +199,7 @@ static void check_hashes(struct verify_ctx *c)
 {
 	const struct manifest_header *h = &c->m.h;
 	const struct image *img = c->src->img;
+	uint8_t stubs[32];
 
 	if (memcmp(h->source_sha256, c->src->sha256, 32))
 		verify_fail(c, 0, "the manifest was made for another kernel (SHA-256 of the ELF differs)");
@@ -196,12 +207,12 @@ static void check_hashes(struct verify_ctx *c)
 		verify_fail(c, 0, "the manifest was made from another file (SHA-256 differs)");
 	if (h->version != ABI_VERSION)
 		verify_fail(c, 0, "ABI version %u, expected %d", h->version, ABI_VERSION);
+	verify_digest(stubs, c->stubs, h->stubs_size);
+	if (memcmp(h->stubs_sha256, stubs, 32))
+		verify_fail(c, 0, "the manifest was made for other stubs (SHA-256 differs)");
 	if (h->alias_delta != (uint32_t)img->alias_delta)
-		verify_fail(c, 0, "alias delta 0x%x, the image has 0x%x", h->alias_delta, (uint32_t)img->alias_delta);
-	if (h->setup_size != img->setup_size ||
-	    (h->setup_size && (h->setup_offset > h->n_originals || h->setup_size > h->n_originals - h->setup_offset ||
-			       memcmp(c->m.originals + h->setup_offset, img->file + img->setup_offset, h->setup_size))))
-		verify_fail(c, 0, "the setup header in the manifest differs from the source's");
+		verify_fail(c, 0, "alias delta 0x%x, the image has 0x%x", h->alias_delta,
+			    (uint32_t)img->alias_delta);
 }
 
 static void check_hole(struct verify_ctx *c)
@@ -209,10 +220,11 @@ static void check_hole(struct verify_ctx *c)
 	const struct manifest_header *h = &c->m.h;
 	uint64_t end = (uint64_t)h->hole_base + h->hole_size;
 
-	if ((h->hole_base | h->hole_size) & 0xfff || end > (1ull << 32) || h->hole_size < ABI_STUBS + ABI_HOLE_GUARD ||
+	if ((h->hole_base | h->hole_size) & 0xfff || end > (1ull << 32) ||
+	    h->hole_size < ABI_STUBS + ABI_HOLE_GUARD ||
 	    (uint64_t)c->stubs_va + h->stubs_size > end - ABI_HOLE_GUARD)
-		verify_fail(c, h->hole_base, "the hole (0x%x bytes) cannot hold the stubs (0x%x bytes)", h->hole_size,
-			    h->stubs_size);
+		verify_fail(c, h->hole_base, "the hole (0x%x bytes) cannot hold the stubs (0x%x bytes)",
+			    h->hole_size, h->stubs_size);
 	for (size_t i = 0; i < c->src->img->n_sections; i++) {
 		const struct image_section *s = &c->src->img->sections[i];
 
@@ -223,7 +235,7 @@ static void check_hole(struct verify_ctx *c)
 
 static bool load_manifest(struct verify_ctx *c, const struct elf *o)
 {
-	struct diag why = { "" };
+	struct diag why = {""};
 	Elf32_Shdr sh;
 
 	if (!find_section(c, o, MANIFEST_SECTION, &sh)) {
@@ -254,8 +266,10 @@ static void check_undo(struct verify_ctx *c, const struct elf *s, const struct e
 	Elf32_Shdr sh;
 
 	if (find_section(c, o, MANIFEST_SOURCE_SECTION, &sh) != wanted)
-		verify_fail(c, 0, "section %s is %s", MANIFEST_SOURCE_SECTION, wanted ? "missing" : "not expected");
-	else if (wanted && (sh.sh_size != img->file_size || memcmp(o->bytes + sh.sh_offset, img->file, img->file_size)))
+		verify_fail(c, 0, "section %s is %s", MANIFEST_SOURCE_SECTION,
+			    wanted ? "missing" : "not expected");
+	else if (wanted &&
+		 (sh.sh_size != img->file_size || memcmp(o->bytes + sh.sh_offset, img->file, img->file_size)))
 		verify_fail(c, 0, "section %s differs from the source file", MANIFEST_SOURCE_SECTION);
 	if (!find_section(c, o, UNDO_SECTION, &sh) || sh.sh_size != sizeof(Elf32_Ehdr) + 4 ||
 	    memcmp(o->bytes + sh.sh_offset, s->bytes, sizeof(Elf32_Ehdr)) ||
@@ -276,7 +290,8 @@ static bool segment_offset(const struct verify_ctx *c, uint32_t va, uint32_t len
 	for (size_t i = 0; i < c->src->img->n_sections; i++) {
 		const struct image_section *s = &c->src->img->sections[i];
 
-		if (s->data && s->alloc && va >= s->va && va - s->va < s->size && s->size - (va - s->va) >= len) {
+		if (s->data && s->alloc && va >= s->va && va - s->va < s->size &&
+		    s->size - (va - s->va) >= len) {
 			*off = s->offset + (va - s->va);
 			return *off + len <= c->out_size && *off + len <= c->src->img->elf_size;
 		}
@@ -383,7 +398,8 @@ void verify_elf_unchanged(struct verify_ctx *c)
 		if (c->out[i] == img->elf[i] || c->allowed[i])
 			continue;
 		if (!bad++)
-			verify_fail(c, 0, "file offset 0x%zx: a byte outside all windows differs from the source", i);
+			verify_fail(
+			    c, 0, "file offset 0x%zx: a byte outside all windows differs from the source", i);
 	}
 	if (bad > 1)
 		verify_fail(c, 0, "%zu bytes outside all windows differ from the source", bad);

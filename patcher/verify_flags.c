@@ -23,24 +23,74 @@ static const struct {
 	const char *stem;
 	uint16_t reads, writes;
 } effects[] = {
-	{ "adc", CF, ALL },  { "add", 0, ALL },	 { "and", 0, ALL },  { "cmp", 0, ALL },	 { "dec", 0, ALL & ~CF },
-	{ "inc", 0, ALL & ~CF }, { "neg", 0, ALL },	 { "or", 0, ALL },   { "sbb", CF, ALL }, { "sub", 0, ALL },
-	{ "test", 0, ALL },  { "xor", 0, ALL },	 { "imul", 0, ALL }, { "mul", 0, ALL },	 { "clc", 0, CF },
-	{ "stc", 0, CF },    { "xadd", 0, ALL }, { "bt", 0, CF },    { "cmpxchg", 0, ALL },
-	/* these may leave the flags alone (a shift by zero), but never read them */
-	{ "shl", 0, 0 },     { "shr", 0, 0 },	 { "sar", 0, 0 },    { "shld", 0, 0 },	 { "shrd", 0, 0 },
-	{ "rol", 0, 0 },     { "ror", 0, 0 },	 { "bsf", 0, 0 },    { "bsr", 0, 0 },	 { "div", 0, 0 },
-	{ "idiv", 0, 0 },    { "bts", 0, 0 },	 { "btr", 0, 0 },    { "btc", 0, 0 },
-	/* no flags at all */
-	{ "mov", 0, 0 },     { "lea", 0, 0 },	 { "push", 0, 0 },   { "pop", 0, 0 },	 { "nop", 0, 0 },
-	{ "xchg", 0, 0 },    { "leave", 0, 0 },	 { "not", 0, 0 },    { "bswap", 0, 0 },	 { "movzb", 0, 0 },
-	{ "movzw", 0, 0 },   { "movsb", 0, 0 },	 { "movsw", 0, 0 },  { "pause", 0, 0 },	 { "cltd", 0, 0 },
-	{ "cwtl", 0, 0 },    { "jmp", 0, 0 },	 { "cld", 0, 0 },    { "lfence", 0, 0 }, { "mfence", 0, 0 },
-	{ "sfence", 0, 0 },
-	/* sensitive ones: whatever serves them leaves the arithmetic flags as they are, and an event that is let in
+    {"adc", CF, ALL},
+    {"add", 0, ALL},
+    {"and", 0, ALL},
+    {"cmp", 0, ALL},
+    {"dec", 0, ALL & ~CF},
+    {"inc", 0, ALL & ~CF},
+    {"neg", 0, ALL},
+    {"or", 0, ALL},
+    {"sbb", CF, ALL},
+    {"sub", 0, ALL},
+    {"test", 0, ALL},
+    {"xor", 0, ALL},
+    {"imul", 0, ALL},
+    {"mul", 0, ALL},
+    {"clc", 0, CF},
+    {"stc", 0, CF},
+    {"xadd", 0, ALL},
+    {"bt", 0, CF},
+    {"cmpxchg", 0, ALL},
+    /* these may leave the flags alone (a shift by zero), but never read them */
+    {"shl", 0, 0},
+    {"shr", 0, 0},
+    {"sar", 0, 0},
+    {"shld", 0, 0},
+    {"shrd", 0, 0},
+    {"rol", 0, 0},
+    {"ror", 0, 0},
+    {"bsf", 0, 0},
+    {"bsr", 0, 0},
+    {"div", 0, 0},
+    {"idiv", 0, 0},
+    {"bts", 0, 0},
+    {"btr", 0, 0},
+    {"btc", 0, 0},
+    /* no flags at all */
+    {"mov", 0, 0},
+    {"lea", 0, 0},
+    {"push", 0, 0},
+    {"pop", 0, 0},
+    {"nop", 0, 0},
+    {"xchg", 0, 0},
+    {"leave", 0, 0},
+    {"not", 0, 0},
+    {"bswap", 0, 0},
+    {"movzb", 0, 0},
+    {"movzw", 0, 0},
+    {"movsb", 0, 0},
+    {"movsw", 0, 0},
+    {"pause", 0, 0},
+    {"cltd", 0, 0},
+    {"cwtl", 0, 0},
+    {"jmp", 0, 0},
+    {"cld", 0, 0},
+    {"lfence", 0, 0},
+    {"mfence", 0, 0},
+    {"sfence", 0, 0},
+    /* sensitive ones: whatever serves them leaves the arithmetic flags as they are, and an event that is let in
 	 * saves flags that nobody will look at */
-	{ "cli", 0, 0 },     { "sti", 0, 0 },	 { "hlt", 0, 0 },    { "in", 0, 0 },	 { "out", 0, 0 },
-	{ "rdmsr", 0, 0 },   { "wrmsr", 0, 0 },	 { "cpuid", 0, 0 },  { "rdtsc", 0, 0 },	 { "invlpg", 0, 0 },
+    {"cli", 0, 0},
+    {"sti", 0, 0},
+    {"hlt", 0, 0},
+    {"in", 0, 0},
+    {"out", 0, 0},
+    {"rdmsr", 0, 0},
+    {"wrmsr", 0, 0},
+    {"cpuid", 0, 0},
+    {"rdtsc", 0, 0},
+    {"invlpg", 0, 0},
 };
 
 static bool stem_equal(const char *name, const char *stem)
@@ -76,7 +126,8 @@ bool verify_flags_dead(struct verify_ctx *c, uint32_t va)
 		for (uint32_t i = 0; i < in.len; i++)
 			if (t->mark[va - t->va + i] & (MARK_REWRITTEN | MARK_CONFLICT))
 				return false;
-		if ((in.flow != VF_NEXT && in.flow != VF_JMP) || !effect(in.name, &reads, &writes) || (reads & live))
+		if ((in.flow != VF_NEXT && in.flow != VF_JMP) || !effect(in.name, &reads, &writes) ||
+		    (reads & live))
 			return false;
 		live &= ~writes;
 		if (!live)

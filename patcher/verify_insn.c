@@ -282,7 +282,8 @@ static void classify_operands(struct verify_insn *in)
 
 	if (in->name[0] == 'm') {
 		if (has_segment_operand(a))
-			set_class(in, VERIFY_SILENT, a[0] == '%' && a[2] == 's' && a[3] == ',' ? W_FROM_SEG : W_OTHER);
+			set_class(in, VERIFY_SILENT,
+				  a[0] == '%' && a[2] == 's' && a[3] == ',' ? W_FROM_SEG : W_OTHER);
 		else if (has_system_operand(a, 'c'))
 			set_class(in, VERIFY_TRAPS, a[1] == 'c' ? W_FROM_CR : W_OTHER);
 		else if (has_system_operand(a, 'd'))
@@ -294,10 +295,11 @@ static void classify_operands(struct verify_insn *in)
 
 static bool is_prefix(const char *name)
 {
-	return !strcmp(name, "lock") || !strcmp(name, "rep") || !strcmp(name, "repne") || !strcmp(name, "xacquire") ||
-	       !strcmp(name, "xrelease") || !strcmp(name, "data16") || !strcmp(name, "addr16") ||
-	       !strcmp(name, "notrack") || !strcmp(name, "cs") || !strcmp(name, "ds") || !strcmp(name, "es") ||
-	       !strcmp(name, "fs") || !strcmp(name, "gs") || !strcmp(name, "ss");
+	return !strcmp(name, "lock") || !strcmp(name, "rep") || !strcmp(name, "repne") ||
+	       !strcmp(name, "xacquire") || !strcmp(name, "xrelease") || !strcmp(name, "data16") ||
+	       !strcmp(name, "addr16") || !strcmp(name, "notrack") || !strcmp(name, "cs") ||
+	       !strcmp(name, "ds") || !strcmp(name, "es") || !strcmp(name, "fs") || !strcmp(name, "gs") ||
+	       !strcmp(name, "ss");
 }
 
 static char *word_end(char *p)
@@ -341,7 +343,8 @@ static void classify(struct verify_insn *in)
 			classify_operands(in);
 		return;
 	}
-	if (n[0] == 'p' && (!strcmp(n, "pushl") || !strcmp(n, "popl") || !strcmp(n, "pushw") || !strcmp(n, "popw"))) {
+	if (n[0] == 'p' &&
+	    (!strcmp(n, "pushl") || !strcmp(n, "popl") || !strcmp(n, "pushw") || !strcmp(n, "popw"))) {
 		classify_operands(in);
 		return;
 	}
@@ -363,12 +366,13 @@ static void classify(struct verify_insn *in)
 		in->target = in->va + in->len + (uint32_t)strtoll(in->args, NULL, 0);
 }
 
-int verify_decode(struct verify_decoder *d, const uint8_t *bytes, size_t avail, uint32_t va, struct verify_insn *in)
+int verify_decode(struct verify_decoder *d, const uint8_t *bytes, size_t avail, uint32_t va,
+		  struct verify_insn *in)
 {
-	uint8_t end[2 * INSN_MAX] = { 0 };
+	uint8_t end[2 * INSN_MAX] = {0};
 	size_t done = 0;
 
-	*in = (struct verify_insn){ .va = va, .name = "", .args = "" };
+	*in = (struct verify_insn){.va = va, .name = "", .args = ""};
 	/* LLVM looks at the byte behind some prefixes before it knows whether it needs it. */
 	if (avail < INSN_MAX) {
 		memcpy(end, bytes, avail);
@@ -378,8 +382,8 @@ int verify_decode(struct verify_decoder *d, const uint8_t *bytes, size_t avail, 
 	}
 	/* LLVM takes a prefix that fits nothing as an instruction of its own; hardware does not. */
 	while (done < avail) {
-		size_t len = LLVMDisasmInstruction(d->llvm, (uint8_t *)bytes + done, INSN_MAX - done, va + done,
-						   d->text, sizeof(d->text));
+		size_t len = LLVMDisasmInstruction(d->llvm, (uint8_t *)bytes + done, INSN_MAX - done,
+						   va + done, d->text, sizeof(d->text));
 
 		if (!len || done + len > avail)
 			break;

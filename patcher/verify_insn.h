@@ -20,9 +20,9 @@ enum verify_flow {
 	VF_JMP_IND,  /* never falls through, target unknown */
 	VF_CALL_IND, /* near */
 	VF_RET,
-	VF_FAR,	     /* ljmp, lret, iret, sysexit, sysret: does not fall through */
-	VF_STOP,     /* ud0, ud1, ud2: raises #UD, the guest may step over it */
-	VF_ODD,	     /* a branch with a 16-bit operand: never right in a 32-bit kernel */
+	VF_FAR,	 /* ljmp, lret, iret, sysexit, sysret: does not fall through */
+	VF_STOP, /* ud0, ud1, ud2: raises #UD, the guest may step over it */
+	VF_ODD,	 /* a branch with a 16-bit operand: never right in a 32-bit kernel */
 };
 
 /* The sensitive forms that a stub may serve without leaving the guest; W_OTHER always needs an exit. */
@@ -30,13 +30,13 @@ enum verify_what {
 	W_NONE,
 	W_CLI,
 	W_STI,
-	W_PUSHF,     /* 32-bit operand */
-	W_POPF,	     /* 32-bit operand */
-	W_PUSH_SEG,  /* 32-bit operand */
-	W_FROM_SEG,  /* mov to a register or memory */
+	W_PUSHF,    /* 32-bit operand */
+	W_POPF,	    /* 32-bit operand */
+	W_PUSH_SEG, /* 32-bit operand */
+	W_FROM_SEG, /* mov to a register or memory */
 	W_FROM_CR,
 	W_OTHER,
-	W_INT3,	     /* traps whatever the host does; used as padding */
+	W_INT3, /* traps whatever the host does; used as padding */
 };
 
 struct verify_insn {
@@ -53,7 +53,8 @@ struct verify_decoder *verify_decoder_new(void);
 void verify_decoder_free(struct verify_decoder *d);
 
 /* Decode at most `avail` bytes at va. Returns the length, 0 if LLVM knows no such instruction. */
-int verify_decode(struct verify_decoder *d, const uint8_t *bytes, size_t avail, uint32_t va, struct verify_insn *in);
+int verify_decode(struct verify_decoder *d, const uint8_t *bytes, size_t avail, uint32_t va,
+		  struct verify_insn *in);
 
 static inline bool verify_falls_through(const struct verify_insn *in)
 {

@@ -85,7 +85,8 @@ bool verify_op_matches(unsigned op, const struct verify_insn *in)
 			return false;
 		if (!want[0] && ops[i].stem[0] == 'm')
 			return mov_sreg_matches(id, in->args);
-		return want[0] == '^' ? !strncmp(in->args, want + 1, strlen(want + 1)) : strstr(in->args, want) != NULL;
+		return want[0] == '^' ? !strncmp(in->args, want + 1, strlen(want + 1))
+				      : strstr(in->args, want) != NULL;
 	}
 	return strlen(id) > 3 && stem_matches(id + 3, in->name);
 }

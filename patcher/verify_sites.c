@@ -48,8 +48,9 @@ static void check_pad(struct verify_ctx *c, uint32_t i)
 {
 	const struct manifest_site *s = &c->m.sites[i];
 	uint32_t to = c->m.h.hole_base + GATE_EXIT - (s->pad + ABI_PAD_LEN);
-	const uint8_t want[ABI_PAD_LEN] = { 0x41, 0xbf, i & 0xff, i >> 8 & 0xff, i >> 16 & 0xff, i >> 24, 0xe9,
-					    to & 0xff, to >> 8 & 0xff, to >> 16 & 0xff, to >> 24 };
+	const uint8_t want[ABI_PAD_LEN] = {0x41,    0xbf, i & 0xff,  i >> 8 & 0xff,  i >> 16 & 0xff,
+					   i >> 24, 0xe9, to & 0xff, to >> 8 & 0xff, to >> 16 & 0xff,
+					   to >> 24};
 
 	if (s->pad == MANIFEST_NONE) {
 		if (c->site_pad_used[i])
@@ -72,14 +73,17 @@ static void check_tactic(struct verify_ctx *c, const struct manifest_site *s, co
 	if (windowed) {
 		const struct manifest_window *w = &c->m.windows[s->window];
 
-		if (s->window >= c->m.h.n_windows || s->va < w->va || s->va - w->va >= w->len || s->tactic != w->tactic)
+		if (s->window >= c->m.h.n_windows || s->va < w->va || s->va - w->va >= w->len ||
+		    s->tactic != w->tactic)
 			verify_fail(c, s->va, "site: the window that it names is not the one around it");
 		return;
 	}
-	ok = s->tactic == TACTIC_TRAP ? in->cls == VERIFY_TRAPS
-				      : s->tactic == TACTIC_NONE || (s->tactic == TACTIC_VERBATIM && in->cls == VERIFY_LEAKS);
+	ok = s->tactic == TACTIC_TRAP
+		 ? in->cls == VERIFY_TRAPS
+		 : s->tactic == TACTIC_NONE || (s->tactic == TACTIC_VERBATIM && in->cls == VERIFY_LEAKS);
 	if (!ok)
-		verify_fail(c, s->va, "site: tactic \"%s\" does not suit `%s`", tactic_name(s->tactic), in->name);
+		verify_fail(c, s->va, "site: tactic \"%s\" does not suit `%s`", tactic_name(s->tactic),
+			    in->name);
 	if (s->pad != MANIFEST_NONE || s->resume != MANIFEST_NONE)
 		verify_fail(c, s->va, "site: has a landing pad or a resume address, but no window");
 }
@@ -105,8 +109,8 @@ static void check_site(struct verify_ctx *c, uint32_t i)
 		return;
 	}
 	if (in.cls == VERIFY_ORDINARY || in.len != s->len)
-		verify_fail(c, s->va, "site: `%s` of %u bytes is not a sensitive instruction of %u bytes", in.name, in.len,
-			    s->len);
+		verify_fail(c, s->va, "site: `%s` of %u bytes is not a sensitive instruction of %u bytes",
+			    in.name, in.len, s->len);
 	else if (!verify_op_matches(s->op, &in))
 		verify_fail(c, s->va, "site: its op does not name `%s %s`", in.name, in.args);
 	check_tactic(c, s, &in);

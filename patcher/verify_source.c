@@ -10,18 +10,18 @@
 #include <string.h>
 
 static const char *const target_names[VT_COUNT] = {
-	[VT_NONE] = "none",
-	[VT_ENTRY] = "entry point",
-	[VT_SYMBOL] = "symbol",
-	[VT_RELOC] = "relocation",
-	[VT_WORD] = "absolute word",
-	[VT_JUMP_LABEL] = "jump label",
-	[VT_STATIC_CALL] = "static call",
-	[VT_INITCALL] = "initcall",
-	[VT_KSYMTAB] = "exported symbol",
-	[VT_PCI_FIXUP] = "PCI fixup",
-	[VT_ALTERNATIVE] = "alternative",
-	[VT_BRANCH] = "direct branch",
+    [VT_NONE] = "none",
+    [VT_ENTRY] = "entry point",
+    [VT_SYMBOL] = "symbol",
+    [VT_RELOC] = "relocation",
+    [VT_WORD] = "absolute word",
+    [VT_JUMP_LABEL] = "jump label",
+    [VT_STATIC_CALL] = "static call",
+    [VT_INITCALL] = "initcall",
+    [VT_KSYMTAB] = "exported symbol",
+    [VT_PCI_FIXUP] = "PCI fixup",
+    [VT_ALTERNATIVE] = "alternative",
+    [VT_BRANCH] = "direct branch",
 };
 
 const char *verify_target_name(unsigned t)
@@ -52,7 +52,8 @@ const uint8_t *verify_bytes(const struct verify_source *src, uint32_t va, uint32
 	for (size_t i = 0; i < src->img->n_sections; i++) {
 		const struct image_section *s = &src->img->sections[i];
 
-		if (s->data && s->alloc && va >= s->va && va - s->va < s->size && s->size - (va - s->va) >= len)
+		if (s->data && s->alloc && va >= s->va && va - s->va < s->size &&
+		    s->size - (va - s->va) >= len)
 			return s->data + (va - s->va);
 	}
 	return NULL;
@@ -99,7 +100,7 @@ static int text_add(struct verify_text *t, const struct image_section *s, struct
 {
 	if (s->va > UINT32_MAX || s->size > UINT32_MAX - s->va)
 		return diag_set(d, -EINVAL, "%s: executable section beyond 4 GiB", s->name);
-	*t = (struct verify_text){ .name = s->name, .va = s->va, .size = s->size, .bytes = s->data };
+	*t = (struct verify_text){.name = s->name, .va = s->va, .size = s->size, .bytes = s->data};
 	t->replacement = !strcmp(s->name, ".altinstr_replacement");
 	t->start = calloc(3, t->size);
 	if (!t->start)
@@ -132,11 +133,12 @@ static int texts_collect(struct verify_source *src, struct diag *d)
 	qsort(src->text, src->n_text, sizeof(*src->text), by_va);
 	for (size_t i = 1; i < src->n_text; i++)
 		if (src->text[i].va - src->text[i - 1].va < src->text[i - 1].size)
-			return diag_set(d, -EINVAL, "%s: overlaps %s", src->text[i].name, src->text[i - 1].name);
+			return diag_set(d, -EINVAL, "%s: overlaps %s", src->text[i].name,
+					src->text[i - 1].name);
 	return 0;
 }
 
-static void digest(uint8_t out[32], const uint8_t *bytes, size_t size)
+void verify_digest(uint8_t out[32], const uint8_t *bytes, size_t size)
 {
 	struct sha256_ctx ctx;
 
@@ -150,7 +152,8 @@ struct verify_source *verify_source_load(const struct image *img, int threads, s
 	struct verify_source *src;
 
 	if (img->width != 32) {
-		diag_set(d, -EINVAL, "%s: a %d-bit image; only i386 images are patched", img->path, img->width);
+		diag_set(d, -EINVAL, "%s: a %d-bit image; only i386 images are patched", img->path,
+			 img->width);
 		return NULL;
 	}
 	src = calloc(1, sizeof(*src));
@@ -159,8 +162,8 @@ struct verify_source *verify_source_load(const struct image *img, int threads, s
 		return NULL;
 	}
 	src->img = img;
-	digest(src->sha256, img->elf, img->elf_size);
-	digest(src->file_sha256, img->file, img->file_size);
+	verify_digest(src->sha256, img->elf, img->elf_size);
+	verify_digest(src->file_sha256, img->file, img->file_size);
 	if (texts_collect(src, d) || verify_targets_collect(src, d) || verify_sweep(src, threads, d)) {
 		verify_source_free(src);
 		return NULL;

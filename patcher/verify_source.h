@@ -39,16 +39,16 @@ struct verify_text {
 	const char *name;
 	uint32_t va, size;
 	const uint8_t *bytes;
-	uint8_t *start;	 /* 1: an instruction starts here */
-	uint8_t *target; /* enum verify_target */
-	uint8_t *mark;	 /* mask of MARK_* */
+	uint8_t *start;	  /* 1: an instruction starts here */
+	uint8_t *target;  /* enum verify_target */
+	uint8_t *mark;	  /* mask of MARK_* */
 	bool replacement; /* .altinstr_replacement: copied elsewhere, never executed where it stands */
 };
 
 struct verify_source {
 	const struct image *img;
-	uint8_t sha256[32];	 /* of the ELF */
-	uint8_t file_sha256[32]; /* of the file as given */
+	uint8_t sha256[32];	  /* of the ELF */
+	uint8_t file_sha256[32];  /* of the file as given */
 	struct verify_text *text; /* sorted by va */
 	size_t n_text;
 	struct verify_sensitive *sensitive; /* sorted by va */
@@ -68,6 +68,7 @@ struct verify_text *verify_text_at(const struct verify_source *src, uint32_t va)
 /* File-backed bytes of the source at va, `len` of them, or NULL. */
 const uint8_t *verify_bytes(const struct verify_source *src, uint32_t va, uint32_t len);
 const char *verify_target_name(unsigned t);
+void verify_digest(uint8_t out[32], const uint8_t *bytes, size_t size); /* SHA-256 */
 
 static inline bool verify_is_start(const struct verify_text *t, uint32_t va)
 {

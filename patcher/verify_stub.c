@@ -33,10 +33,10 @@
 
 /* Where a slow path begins is known only when the walk gets there; jumps to it wait here. */
 struct slow {
-	uint32_t guest;	     /* the instruction that owns it */
+	uint32_t guest; /* the instruction that owns it */
 	uint32_t site;
-	uint32_t plain[2];   /* addresses that jump to `slow`, 0 unused */
-	uint32_t restore;    /* address that jumps to `slow1`, 0 unused */
+	uint32_t plain[2];	       /* addresses that jump to `slow`, 0 unused */
+	uint32_t restore;	       /* address that jumps to `slow1`, 0 unused */
 	uint32_t plain_at, restore_at; /* where those jumps go */
 };
 
@@ -69,12 +69,12 @@ static void put(struct bytes *x, unsigned n, const uint8_t *b)
 
 static void put32(struct bytes *x, uint32_t v)
 {
-	const uint8_t b[4] = { v & 0xff, v >> 8 & 0xff, v >> 16 & 0xff, v >> 24 };
+	const uint8_t b[4] = {v & 0xff, v >> 8 & 0xff, v >> 16 & 0xff, v >> 24};
 
 	put(x, 4, b);
 }
 
-#define BYTES(...) ((struct bytes){ .b = { __VA_ARGS__ }, .n = sizeof((uint8_t[]){ __VA_ARGS__ }) })
+#define BYTES(...) ((struct bytes){.b = {__VA_ARGS__}, .n = sizeof((uint8_t[]){__VA_ARGS__})})
 
 static const uint8_t *stub_bytes(const struct verify_ctx *c, uint32_t va)
 {
@@ -207,7 +207,7 @@ static void match_exit(struct walk *k, unsigned state, unsigned flags)
 {
 	uint32_t site = verify_site_at(k->c, k->guest);
 	struct bytes x = BYTES(0xea);
-	const uint8_t selector[] = { ABI_HOST_CS64, 0 };
+	const uint8_t selector[] = {ABI_HOST_CS64, 0};
 
 	if (site == MANIFEST_NONE) {
 		stub_fail(k, "leaves for an instruction that is not in the site table");
@@ -243,7 +243,7 @@ static struct slow *slow_new(struct walk *k)
 		return NULL;
 	}
 	k->n_slow++;
-	*s = (struct slow){ .guest = k->guest };
+	*s = (struct slow){.guest = k->guest};
 	return s;
 }
 
@@ -341,7 +341,8 @@ static void match_mov(struct walk *k, const uint8_t *orig, const struct verify_i
 	uint32_t field = cr ? VCPU_CR0 + 4u * reg : VCPU_SEL + 4u * reg;
 	struct bytes x = BYTES(0x66), tail = vcpu(k, LOAD, modrm & 7, field);
 
-	if (in->len != 2u + narrow + cr || (narrow && cr) || modrm < 0xc0 || (cr ? reg == 1 || reg > 4 : reg > 5)) {
+	if (in->len != 2u + narrow + cr || (narrow && cr) || modrm < 0xc0 ||
+	    (cr ? reg == 1 || reg > 4 : reg > 5)) {
 		stub_fail(k, "an inline form for an unusual mov");
 		return;
 	}
@@ -360,7 +361,7 @@ static bool is_copy(const struct walk *k, const uint8_t *orig, const struct veri
 
 static void match_copy(struct walk *k, const uint8_t *orig, const struct verify_insn *in)
 {
-	struct bytes x = { .n = in->len };
+	struct bytes x = {.n = in->len};
 
 	memcpy(x.b, orig, in->len);
 	match_first(k, x);
@@ -404,7 +405,7 @@ static void match_sensitive(struct walk *k, const uint8_t *orig, const struct ve
 /* Jcc becomes 0f 80+cc rel32, whatever form it had. The rest only has rel8: step around a long jump. */
 static void match_cond(struct walk *k, const uint8_t *orig, const struct verify_insn *in)
 {
-	struct bytes x = { .n = in->len };
+	struct bytes x = {.n = in->len};
 	unsigned at = 0;
 
 	while (at < in->len && memchr("\x26\x2e\x36\x3e\x64\x65\x67\xf2\xf3", orig[at], 9))
@@ -511,9 +512,15 @@ void verify_stub(struct verify_ctx *c, uint32_t index, uint32_t end)
 {
 	const struct manifest_window *w = &c->m.windows[index];
 	const struct verify_text *t = verify_text_at(c->src, w->va);
-	struct walk k = { .c = c, .w = w, .index = index, .pos = w->stub, .end = w->stub + w->stub_len,
-			  .hole = c->m.h.hole_base, .points_end = c->m.points + c->m.h.n_points, .guest = w->va };
-	struct verify_insn in = { .len = 0 };
+	struct walk k = {.c = c,
+			 .w = w,
+			 .index = index,
+			 .pos = w->stub,
+			 .end = w->stub + w->stub_len,
+			 .hole = c->m.h.hole_base,
+			 .points_end = c->m.points + c->m.h.n_points,
+			 .guest = w->va};
+	struct verify_insn in = {.len = 0};
 	size_t aims = c->n_aims;
 	bool sensitive = false;
 

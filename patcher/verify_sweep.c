@@ -79,7 +79,7 @@ static int sensitive_add(struct piece *p, const struct verify_insn *in)
 		p->cap = cap;
 	}
 	p->found[p->n_found++] =
-	    (struct verify_sensitive){ .va = in->va, .len = in->len, .cls = in->cls, .what = in->what };
+	    (struct verify_sensitive){.va = in->va, .len = in->len, .cls = in->cls, .what = in->what};
 	return 0;
 }
 
@@ -187,10 +187,10 @@ static size_t cut(struct verify_text *t, struct piece *pieces)
 	for (uint32_t i = PIECE_BYTES; i < t->size; i++) {
 		if (!is_strong(t->target[i]) || i - start < PIECE_BYTES)
 			continue;
-		pieces[n++] = (struct piece){ .t = t, .start = start, .end = i };
+		pieces[n++] = (struct piece){.t = t, .start = start, .end = i};
 		start = i;
 	}
-	pieces[n++] = (struct piece){ .t = t, .start = start, .end = t->size };
+	pieces[n++] = (struct piece){.t = t, .start = start, .end = t->size};
 	return n;
 }
 
@@ -211,7 +211,7 @@ static int pieces_make(struct sweep *sw)
 
 static int run_threads(struct sweep *sw, int threads)
 {
-	struct worker w[2] = { { sw, verify_decoder_new() }, { sw, threads > 1 ? verify_decoder_new() : NULL } };
+	struct worker w[2] = {{sw, verify_decoder_new()}, {sw, threads > 1 ? verify_decoder_new() : NULL}};
 	pthread_t second;
 	bool started = false;
 	int err = -ENOMEM;
@@ -260,7 +260,8 @@ static int merge(struct sweep *sw)
  * Control can arrive at off, in the middle of an instruction of the sweep: mark that instruction and all that is
  * executed from off until the two readings meet. Branches of the second reading are targets too.
  */
-static void conflict_at(struct verify_source *src, struct verify_text *t, uint32_t off, struct verify_decoder *dec)
+static void conflict_at(struct verify_source *src, struct verify_text *t, uint32_t off,
+			struct verify_decoder *dec)
 {
 	uint32_t i = off;
 
@@ -324,7 +325,7 @@ static int conflicts_mark(struct verify_source *src)
 
 int verify_sweep(struct verify_source *src, int threads, struct diag *d)
 {
-	struct sweep sw = { .src = src };
+	struct sweep sw = {.src = src};
 	int err = pieces_make(&sw);
 
 	if (!err)

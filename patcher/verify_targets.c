@@ -41,7 +41,7 @@ static bool section_table(const struct verify_source *src, const char *name, str
 		const struct image_section *s = &src->img->sections[i];
 
 		if (s->data && s->alloc && !strcmp(s->name, name)) {
-			*out = (struct table){ .va = s->va, .size = s->size, .bytes = s->data };
+			*out = (struct table){.va = s->va, .size = s->size, .bytes = s->data};
 			return true;
 		}
 	}
@@ -57,13 +57,13 @@ static const struct image_symbol *symbol_named(const struct verify_source *src, 
 }
 
 /* Between two symbols of the linker script, else a section of its own (a stripped kernel keeps those names). */
-static bool find_table(const struct verify_source *src, const char *start, const char *stop, const char *section,
-		       struct table *out)
+static bool find_table(const struct verify_source *src, const char *start, const char *stop,
+		       const char *section, struct table *out)
 {
 	const struct image_symbol *a = symbol_named(src, start), *b = symbol_named(src, stop);
 
 	if (a && b && b->va > a->va && b->va - a->va < UINT32_MAX) {
-		*out = (struct table){ .va = a->va, .size = b->va - a->va };
+		*out = (struct table){.va = a->va, .size = b->va - a->va};
 		out->bytes = verify_bytes(src, out->va, out->size);
 		if (out->bytes)
 			return true;
@@ -110,7 +110,8 @@ static size_t elf_end(const struct image *img)
 	const Elf32_Ehdr *eh = (const void *)img->elf;
 	size_t end, n;
 
-	if (img->elf_size < sizeof(*eh) || memcmp(img->elf, ELFMAG, SELFMAG) || eh->e_ident[EI_CLASS] != ELFCLASS32)
+	if (img->elf_size < sizeof(*eh) || memcmp(img->elf, ELFMAG, SELFMAG) ||
+	    eh->e_ident[EI_CLASS] != ELFCLASS32)
 		return img->elf_size;
 	n = eh->e_shnum;
 	end = eh->e_shoff + n * sizeof(Elf32_Shdr);
@@ -151,9 +152,9 @@ static bool section_relocs(struct verify_source *src)
 	const Elf32_Ehdr *eh = (const void *)img->elf;
 	bool any = false;
 
-	if (elf_end(img) > img->elf_size || img->elf_size < sizeof(*eh) || memcmp(img->elf, ELFMAG, SELFMAG) ||
-	    eh->e_ident[EI_CLASS] != ELFCLASS32 || eh->e_shoff > img->elf_size ||
-	    eh->e_shnum * sizeof(Elf32_Shdr) > img->elf_size - eh->e_shoff)
+	if (elf_end(img) > img->elf_size || img->elf_size < sizeof(*eh) ||
+	    memcmp(img->elf, ELFMAG, SELFMAG) || eh->e_ident[EI_CLASS] != ELFCLASS32 ||
+	    eh->e_shoff > img->elf_size || eh->e_shnum * sizeof(Elf32_Shdr) > img->elf_size - eh->e_shoff)
 		return false;
 	for (size_t i = 0; i < eh->e_shnum; i++) {
 		Elf32_Shdr sh;
@@ -204,7 +205,8 @@ static void alternatives_add(struct verify_source *src)
 
 	if (!find_table(src, "__alt_instructions", "__alt_instructions_end", ".altinstructions", &t))
 		return;
-	for (uint32_t off = 0; off + 12 <= t.size; off += 12) { /* instr, repl, u16 cpuid, u8 len, u8 repl len */
+	for (uint32_t off = 0; off + 12 <= t.size;
+	     off += 12) { /* instr, repl, u16 cpuid, u8 len, u8 repl len */
 		verify_target_add(src, prel(&t, off), VT_ALTERNATIVE);
 		verify_rewritten_add(src, prel(&t, off), t.bytes[off + 10]);
 		if (t.bytes[off + 11])
@@ -250,8 +252,8 @@ static void bugs_add(struct verify_source *src)
 }
 
 /* Arrays of records with one PC-relative code reference each. */
-static void prel_table_add(struct verify_source *src, const char *start, const char *stop, const char *section,
-			   uint32_t record, uint32_t field, unsigned why)
+static void prel_table_add(struct verify_source *src, const char *start, const char *stop,
+			   const char *section, uint32_t record, uint32_t field, unsigned why)
 {
 	struct table t;
 
@@ -266,7 +268,8 @@ static void static_calls_add(struct verify_source *src)
 {
 	struct table t;
 
-	if (!find_table(src, "__start_static_call_sites", "__stop_static_call_sites", ".static_call_sites", &t))
+	if (!find_table(src, "__start_static_call_sites", "__stop_static_call_sites", ".static_call_sites",
+			&t))
 		return;
 	for (uint32_t off = 0; off + 8 <= t.size; off += 8) { /* site, key */
 		verify_target_add(src, prel(&t, off), VT_STATIC_CALL);
@@ -288,7 +291,8 @@ static void ftrace_add(struct verify_source *src)
 /* Length of the jump-label site at va: a NOP or a jump of 5 or 2 bytes. 0: cannot be one. */
 static uint32_t jump_label_len(const struct verify_source *src, uint32_t va)
 {
-	static const uint8_t nop5[] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 }, nop5_old[] = { 0x3e, 0x8d, 0x74, 0x26, 0x00 };
+	static const uint8_t nop5[] = {0x0f, 0x1f, 0x44, 0x00, 0x00},
+			     nop5_old[] = {0x3e, 0x8d, 0x74, 0x26, 0x00};
 	const struct verify_text *t = verify_text_at(src, va);
 	const uint8_t *p;
 
@@ -336,7 +340,7 @@ static void jump_entry_add(struct verify_source *src, const struct table *t, uin
  */
 static void jump_labels_scan(struct verify_source *src, const struct image_section *s)
 {
-	struct table t = { .va = s->va, .size = s->size, .bytes = s->data };
+	struct table t = {.va = s->va, .size = s->size, .bytes = s->data};
 	uint32_t off = -t.va & 3;
 
 	while (off + 36 <= t.size) {
@@ -353,8 +357,9 @@ static void jump_labels_scan(struct verify_source *src, const struct image_secti
 /* Sections that hold nothing but records of another kind, whose fields may look like ours. */
 static bool is_other_table(const char *name)
 {
-	static const char *const names[] = { ".altinstructions", ".parainstructions", ".smp_locks", "__ex_table",
-					     "__bug_table", "__ksymtab", "__ksymtab_gpl", ".pci_fixup", "__param" };
+	static const char *const names[] = {".altinstructions", ".parainstructions", ".smp_locks",
+					    "__ex_table",	"__bug_table",	     "__ksymtab",
+					    "__ksymtab_gpl",	".pci_fixup",	     "__param"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(name, names[i]))
@@ -400,7 +405,8 @@ int verify_targets_collect(struct verify_source *src, struct diag *d)
 	ftrace_add(src);
 	jump_labels_add(src);
 	prel_table_add(src, "__start___ksymtab", "__stop___ksymtab", "__ksymtab", 12, 0, VT_KSYMTAB);
-	prel_table_add(src, "__start___ksymtab_gpl", "__stop___ksymtab_gpl", "__ksymtab_gpl", 12, 0, VT_KSYMTAB);
+	prel_table_add(src, "__start___ksymtab_gpl", "__stop___ksymtab_gpl", "__ksymtab_gpl", 12, 0,
+		       VT_KSYMTAB);
 	prel_table_add(src, "__start_pci_fixups_early", "__end_pci_fixups_suspend_late", ".pci_fixup", 16, 12,
 		       VT_PCI_FIXUP);
 	prel_table_add(src, "__initcall_start", "__initcall_end", NULL, 4, 0, VT_INITCALL);

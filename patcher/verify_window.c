@@ -7,11 +7,11 @@
 
 #include "patcher/verify_check.h"
 
-#define INT3	  0xcc
-#define JMP	  0xe9
+#define INT3 0xcc
+#define JMP 0xe9
 #define JMP_SHORT 0xeb
-#define JMP_LEN	  5
-#define NOT_FREE  (MARK_REWRITTEN | MARK_CONFLICT | MARK_FIXUP | MARK_POINT)
+#define JMP_LEN 5
+#define NOT_FREE (MARK_REWRITTEN | MARK_CONFLICT | MARK_FIXUP | MARK_POINT)
 
 static uint32_t load32(const uint8_t *p)
 {
@@ -38,8 +38,9 @@ static void check_original(struct verify_ctx *c, const struct manifest_window *w
 	const uint8_t *src = verify_bytes(c->src, w->va, w->len);
 	const uint8_t *hop = w->tactic == TACTIC_HOP ? verify_bytes(c->src, w->hop, JMP_LEN) : NULL;
 
-	if (w->original > c->m.h.n_originals || need > c->m.h.n_originals - w->original)
-		verify_fail(c, w->va, "window: its original bytes lie outside the manifest");
+	if (!verify_claim_original(c, w->original, need))
+		verify_fail(c, w->va,
+			    "window: its original bytes lie outside the manifest's, or are another's too");
 	else if (!src || memcmp(src, c->m.originals + w->original, w->len))
 		verify_fail(c, w->va, "window: the original bytes in the manifest are not the source's");
 	else if (hop && memcmp(hop, c->m.originals + w->original + w->len, JMP_LEN))
@@ -60,13 +61,16 @@ static void check_patched(struct verify_ctx *c, const struct manifest_window *w)
 		return;
 	}
 	if (w->tactic != TACTIC_HOP) {
-		if (w->len < JMP_LEN || !jumps_to(p, w->va, w->stub) || !all_int3(p + JMP_LEN, w->len - JMP_LEN))
-			verify_fail(c, w->va, "window: its bytes are not a jump to the stub at 0x%x and int3", w->stub);
+		if (w->len < JMP_LEN || !jumps_to(p, w->va, w->stub) ||
+		    !all_int3(p + JMP_LEN, w->len - JMP_LEN))
+			verify_fail(c, w->va, "window: its bytes are not a jump to the stub at 0x%x and int3",
+				    w->stub);
 		return;
 	}
 	if (w->len < 2 || p[0] != JMP_SHORT || w->va + 2 + (uint32_t)(int8_t)p[1] != w->hop ||
 	    !all_int3(p + 2, w->len - 2))
-		verify_fail(c, w->va, "window: its bytes are not a short jump to the hop at 0x%x and int3", w->hop);
+		verify_fail(c, w->va, "window: its bytes are not a short jump to the hop at 0x%x and int3",
+			    w->hop);
 	hop = verify_patched(c, w->hop, JMP_LEN);
 	if (!hop || !jumps_to(hop, w->hop, w->stub))
 		verify_fail(c, w->hop, "hop: not a jump to the stub at 0x%x", w->stub);
@@ -90,11 +94,14 @@ static void check_arrivals(struct verify_ctx *c, const struct verify_text *t, co
 			verify_fail(c, w->va + i, "%s inside the window at 0x%x",
 				    verify_target_name(t->target[off]), w->va);
 		if (t->mark[off] & MARK_REWRITTEN)
-			verify_fail(c, w->va + i, "the kernel rewrites this byte of the window at 0x%x", w->va);
+			verify_fail(c, w->va + i, "the kernel rewrites this byte of the window at 0x%x",
+				    w->va);
 		if (t->mark[off] & MARK_CONFLICT)
-			verify_fail(c, w->va + i, "no single reading of this byte of the window at 0x%x", w->va);
+			verify_fail(c, w->va + i, "no single reading of this byte of the window at 0x%x",
+				    w->va);
 		if (t->mark[off] & MARK_FIXUP && (!t->start[off] || w->tactic == TACTIC_BREAKPOINT) && i)
-			verify_fail(c, w->va + i, "exception-table fixup inside the window at 0x%x, not at a boundary",
+			verify_fail(c, w->va + i,
+				    "exception-table fixup inside the window at 0x%x, not at a boundary",
 				    w->va);
 		if (t->mark[off] & MARK_REWRITTEN || t->mark[off] & MARK_CONFLICT || arrival)
 			return;
@@ -111,7 +118,8 @@ static bool arrives(const struct verify_text *t, uint32_t va, uint32_t end)
  * The run of whole original instructions at the start of the window. What follows an instruction that never falls
  * through must be padding. Returns the end of the run, 0 after a failure; the number of instructions in *n.
  */
-static uint32_t run_end(struct verify_ctx *c, const struct verify_text *t, const struct manifest_window *w, unsigned *n)
+static uint32_t run_end(struct verify_ctx *c, const struct verify_text *t, const struct manifest_window *w,
+			unsigned *n)
 {
 	uint32_t va = w->va, end = w->va + w->len;
 
@@ -218,9 +226,9 @@ static void check_disjoint(struct verify_ctx *c)
 		return;
 	}
 	for (uint32_t i = 0; i < c->m.h.n_windows; i++) {
-		s[n++] = (struct span){ c->m.windows[i].va, c->m.windows[i].len };
+		s[n++] = (struct span){c->m.windows[i].va, c->m.windows[i].len};
 		if (c->m.windows[i].hop != MANIFEST_NONE)
-			s[n++] = (struct span){ c->m.windows[i].hop, JMP_LEN };
+			s[n++] = (struct span){c->m.windows[i].hop, JMP_LEN};
 	}
 	qsort(s, n, sizeof(*s), span_by_va);
 	for (size_t i = 1; i < n; i++)
