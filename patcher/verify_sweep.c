@@ -308,6 +308,25 @@ static size_t conflicts_find(struct verify_source *src, struct verify_decoder *d
 	return n_targets;
 }
 
+/*
+ * Replacements are executed where the kernel copies them, but their relative jumps mean what they mean where they
+ * stand (the kernel adjusts them): static_cpu_has() reaches its "no" label in no other way. Linear, from each
+ * replacement's start that .altinstructions names.
+ */
+static void replacement_targets(struct verify_source *src, const struct verify_text *t, struct verify_decoder *dec)
+{
+	for (uint32_t off = 0; off < t->size;) {
+		struct verify_insn in;
+		int len = verify_decode(dec, t->bytes + off, t->size - off, t->va + off, &in);
+		uint32_t stop = len ? target_inside(t, off, len) : off + 1;
+
+		if (!stop && (in.flow == VF_COND || in.flow == VF_JMP || in.flow == VF_CALL) &&
+		    verify_text_at(src, in.target) != t)
+			verify_target_add(src, in.target, VT_ALTERNATIVE);
+		off = stop ? stop : off + len;
+	}
+}
+
 static int conflicts_mark(struct verify_source *src)
 {
 	struct verify_decoder *dec = verify_decoder_new();
@@ -315,6 +334,9 @@ static int conflicts_mark(struct verify_source *src)
 
 	if (!dec)
 		return -ENOMEM;
+	for (size_t i = 0; i < src->n_text; i++)
+		if (src->text[i].replacement)
+			replacement_targets(src, &src->text[i], dec);
 	do {
 		n = src->n_targets;
 		src->n_targets = conflicts_find(src, dec);

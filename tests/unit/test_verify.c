@@ -250,7 +250,7 @@ static unsigned mark_of(const struct verify_source *src, uint32_t va)
 	const struct verify_text *t = verify_text_at(src, va);
 
 	assert_non_null(t);
-	return t->mark[va - t->va];
+	return t->mark[va - t->va] & ~MARK_NAMED;
 }
 
 static unsigned target_of(const struct verify_source *src, uint32_t va)

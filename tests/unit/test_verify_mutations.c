@@ -520,6 +520,40 @@ static void test_grown_windows(void **state)
 	assert_true(refuse_grown(&small, TARGET_SYMBOL, 99) >= 1);
 }
 
+static bool serves_a_site(const struct analysis *a, size_t w)
+{
+	for (size_t i = 0; i < a->plan.n_sites; i++)
+		if (a->plan.sites[i].window == w)
+			return true;
+	return false;
+}
+
+/* A branch into the middle of a window must itself be displaced; here it is left where it was. */
+static void test_relays_left_out(void **state)
+{
+	struct subject *s = &small;
+	unsigned n = 0;
+
+	(void)state;
+	for (size_t w = 0; w < s->a.plan.n_windows; w++) {
+		struct analysis a;
+
+		if (serves_a_site(&s->a, w))
+			continue;
+		analysis_again(s, &a);
+		memmove(&a.plan.windows[w], &a.plan.windows[w + 1],
+			(a.plan.n_windows - w - 1) * sizeof(a.plan.windows[0]));
+		a.plan.n_windows--;
+		for (size_t i = 0; i < a.plan.n_sites; i++)
+			if (a.plan.sites[i].window != MANIFEST_NONE && a.plan.sites[i].window > w)
+				a.plan.sites[i].window--;
+		refuse_plan(s, &a, "a branch into a window", s->a.plan.windows[w].va);
+		analysis_free(&a);
+		n++;
+	}
+	assert_true(n >= 1);
+}
+
 static void test_windows_on_targets(void **state)
 {
 	(void)state;
@@ -703,6 +737,7 @@ int main(void)
 	    cmocka_unit_test(test_unserved_instruction_on_a_verified_page),
 	    cmocka_unit_test(test_windows_on_targets),
 	    cmocka_unit_test(test_grown_windows),
+	    cmocka_unit_test(test_relays_left_out),
 	    cmocka_unit_test(test_windows_on_rewritten_bytes),
 	    cmocka_unit_test(test_exchanged_stubs),
 	    cmocka_unit_test(test_exchanged_pads),

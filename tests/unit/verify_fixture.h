@@ -222,6 +222,17 @@ asm(
 "2:	dec	%eax\n"
 "	jmp	1b\n"
 
+/* a target right behind the site, whose only branch can be displaced too: it goes to the copy in the stub */
+"	FUNC t_relay\n"
+"	jmp	1f\n"
+"1:	cli\n"
+"2:	dec	%ecx\n"
+"	mov	%ecx, %eax\n"
+"	mov	$7, %edx\n"
+"	jne	2b\n"
+"	mov	$1, %eax\n"
+"	ret\n"
+
 /* What must keep windows away: each cli would take in what follows it. */
 "	FUNC t_jump_label\n"
 "	mov	%eax, %ecx\n"
