@@ -225,10 +225,10 @@ static bool ends_run(const struct insn *i)
 	}
 }
 
-/* The guest returns behind a call, and cannot return into a window. */
+/* The guest returns behind a call or a software interrupt, and cannot return into a window. */
 static bool is_call(const struct insn *i)
 {
-	return i->flow == FLOW_CALL || i->flow == FLOW_CALL_IND;
+	return i->flow == FLOW_CALL || i->flow == FLOW_CALL_IND || i->flow == FLOW_FAR_CALL;
 }
 
 static void lower_one(struct lower *l, struct lower_insn *in, bool last, bool shadow)

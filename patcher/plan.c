@@ -103,14 +103,14 @@ static bool absorb_before(struct plan *plan, const struct span *fwd, int flags, 
 	return true;
 }
 
-static const char *why_no_window(const struct cfg *cfg, const struct cfg_site *site, const struct span *fwd)
+static const char *why_no_window(const struct cfg *cfg, const struct span *fwd)
 {
 	uint64_t end = (uint64_t)fwd->va + fwd->len;
 	uint8_t m = cfg_marks(cfg, end);
 
 	if (fwd->len == 0)
-		return cfg_marks(cfg, site->va) & CFG_OVERLAP ? "two decodings of the code around it disagree"
-							      : "the instruction itself cannot be displaced";
+		return "it stays where it is: the guest looks for its very bytes (int3), or it has no "
+		       "displaced form";
 	if (fwd->ended)
 		return "code ends behind it with too little padding, and a target or a call stands before it";
 	if (m & CFG_REWRITTEN)
@@ -140,7 +140,7 @@ static int window_for(struct plan *plan, size_t i, const char **reason)
 			return window_add(plan, &fwd, TACTIC_WINDOW_TAIL, 0);
 	}
 	fwd.pad = 0;
-	*reason = why_no_window(plan->cfg, site, &fwd);
+	*reason = why_no_window(plan->cfg, &fwd);
 	hop = fwd.len >= SHORT_LEN ? span_hop(plan->cfg, fwd.va) : 0;
 	return hop ? window_add(plan, &fwd, TACTIC_HOP, hop) : -ENOENT;
 }
@@ -175,11 +175,6 @@ static int plan_first(struct plan *plan, size_t i)
 	int err;
 
 	ps->tactic = TACTIC_NONE;
-	if (ps->site->op == OP_INT3) { /* it traps by itself, and kernels compare the byte: kprobes, text_poke */
-		ps->tactic = TACTIC_TRAP;
-		ps->reason = "INT3 stays where it is: it traps, and the kernel looks for this very byte";
-		return 0;
-	}
 	if (cfg_marks(plan->cfg, ps->site->va) & CFG_WINDOW)
 		return 0; /* an earlier window took it in */
 	if (span_bytes_free(plan->cfg, ps->site->va, ps->site->len, true, 0)) {
@@ -264,9 +259,6 @@ int plan_build(struct plan *plan, struct cfg *cfg, const struct plan_exit_only *
 	assert(cfg->width == 32);
 	*plan = (struct plan){.cfg = cfg, .exit_only = exit_only, .n_exit_only = n_exit_only};
 	err = sites_collect(plan, cfg);
-	for (size_t i = 0; !err && i < plan->n_sites; i++)
-		if (plan->sites[i].site->op == OP_INT3)
-			span_mark(cfg, plan->sites[i].site->va, plan->sites[i].site->len, true);
 	for (size_t i = 0; !err && i < plan->n_sites; i++) {
 		if (needs_patch(&plan->sites[i]))
 			err = plan_first(plan, i);

@@ -5,20 +5,31 @@
 #include <errno.h>
 
 #include "hypercalls/abi.h"
+#include "hypercalls/policy.h"
 #include "patcher/plan_internal.h"
 
 #define SHORT_MIN (-128)
 #define SHORT_MAX 127
 
-static bool ends_span(const struct insn *i)
-{
-	return i->flow != FLOW_NEXT && i->flow != FLOW_JCC && i->flow != FLOW_LOOP &&
-	       i->flow != FLOW_FAR_CALL && i->flow != FLOW_STOP;
-}
-
+/* Does the guest come back to what stands behind it? A return address must not lie inside a window. */
 static bool is_call(const struct insn *i)
 {
-	return i->flow == FLOW_CALL || i->flow == FLOW_CALL_IND;
+	return i->flow == FLOW_CALL || i->flow == FLOW_CALL_IND || i->flow == FLOW_FAR_CALL;
+}
+
+static bool ends_span(const struct insn *i)
+{
+	return is_call(i) || (i->flow != FLOW_NEXT && i->flow != FLOW_JCC && i->flow != FLOW_LOOP);
+}
+
+/*
+ * Exception handlers of guests read these at the faulting address to tell what happened: Linux looks for ud2 before
+ * it believes in a BUG or WARN, and kprobes, finding no int3, backs up and tries again for ever. They stay where they
+ * are; both trap.
+ */
+static bool is_read_by_handlers(const struct insn *i)
+{
+	return i->flow == FLOW_STOP || (i->map == 0 && i->opcode == 0xcc);
 }
 
 /* Ask the emitter itself whether it can displace this instruction: there is no second list of what it can do. */
@@ -71,7 +82,8 @@ bool span_grow(const struct cfg *cfg, struct span *s, int flags)
 		return false; /* code that nothing known reaches: padding, or worse */
 	if (cfg_decode(cfg, va, &insn) < 0 || !span_bytes_free(cfg, va, insn.len, s->len == 0, flags))
 		return false;
-	if ((is_call(&insn) && !(flags & MAY_CALL)) || !displaceable(cfg, va, &insn))
+	if (is_read_by_handlers(&insn) || (is_call(&insn) && insn.op == OP_NONE && !(flags & MAY_CALL)) ||
+	    !displaceable(cfg, va, &insn))
 		return false;
 	s->len += insn.len;
 	s->n_insns++;

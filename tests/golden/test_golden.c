@@ -141,7 +141,7 @@ int main(void)
 {
 	struct CMUnitTest tests[64];
 	struct dirent **list;
-	int n = scandir(DIR_NAME, &list, is_in, by_name);
+	int failed, n = scandir(DIR_NAME, &list, is_in, by_name);
 
 	if (n <= 0 || n > 64) {
 		fprintf(stderr, "%s: no .in files; run from the top of the tree\n", DIR_NAME);
@@ -155,5 +155,11 @@ int main(void)
 		tests[i] =
 		    (struct CMUnitTest){.name = list[i]->d_name, .test_func = golden, .initial_state = path};
 	}
-	return _cmocka_run_group_tests("golden", tests, (size_t)n, NULL, NULL);
+	failed = _cmocka_run_group_tests("golden", tests, (size_t)n, NULL, NULL);
+	for (int i = 0; i < n; i++) {
+		free(tests[i].initial_state);
+		free(list[i]);
+	}
+	free(list);
+	return failed;
 }
