@@ -171,6 +171,14 @@ static void ret_same(void **state)
 	FRAME(2, 0x888, S_CONF);
 	assert_int_equal(far_ret(vm, 2, 0), 0);
 	assert_int_equal(cpu->seg[SEG_CS].sel, S_CONF);
+	/* conforming code returns to any ring from its DPL outward */
+	FRAME(4, 0x777, S_CONF | 3, STACK3, U_DS);
+	assert_int_equal(far_ret(vm, 4, 0), 0);
+	assert_int_equal(cpu->cpl, 3);
+	set_desc(S_FREE, make_desc(0, 0xfffff, A_CONF | A_USER, 0xc));
+	guest_ring(0, K_CS, K_DS, STACK0);
+	FRAME(4, 0x777, S_FREE);
+	assert_raised(far_ret(vm, 4, 0), EXC_GP, S_FREE);
 }
 
 static void ret_outward(void **state)

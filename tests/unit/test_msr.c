@@ -147,6 +147,7 @@ static void system_time(void **state)
 	memset(ram(0x70000), 0, 32);
 	assert_int_equal(msr_write(vm, MSR_KVM_SYSTEM_TIME, 0x70000), 0); /* off */
 	assert_int_equal(peek32(0x70000), 0);
+	assert_raised(msr_write(vm, MSR_KVM_SYSTEM_TIME, 0x70002 | 1), EXC_GP, 0); /* not aligned */
 	assert_raised(msr_write(vm, MSR_KVM_SYSTEM_TIME, GUEST_RAM | 1), EXC_GP, 0);
 	assert_raised(msr_write(vm, MSR_KVM_SYSTEM_TIME, (GUEST_RAM - 16) | 1), EXC_GP, 0);
 	assert_raised(msr_write(vm, MSR_KVM_SYSTEM_TIME, 0xffffffff00000001ull), EXC_GP, 0);
