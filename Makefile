@@ -20,7 +20,7 @@ LDLIBS := -lbfd -lelf -ldw -lZydis -lLLVM-14 -llzma -lz -lbz2 -lzstd -llz4 -llzo
 
 # Code that runs with the guest's vector state in the registers (DESIGN: hygiene): no SSE, no stack protector
 # (its canary lives behind FS), no calls to libc that could use either.
-GUEST_STATE := $(wildcard monitor/vmm/*.c monitor/dev/*.c)
+GUEST_STATE := $(wildcard monitor/vmm/*.c monitor/dev/*.c) hypercalls/policy.c
 
 SRC := $(wildcard hypercalls/*.c patcher/*.c monitor/*.c monitor/*/*.c)
 ASM := $(wildcard monitor/vmm/*.S)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Code that runs behind a gate finds the guest's vector and x87 state in the registers. Proven by disassembly:
-# the objects of monitor/vmm and monitor/dev hold no vector or x87 instruction, and call nothing outside
+# the objects of monitor/vmm and monitor/dev (and the policy table) hold no vector or x87 instruction, and call nothing outside
 # themselves (libc may use SSE at any time) but what tests/checks/guest_state.allow names, with the reason.
 cd "$(dirname "$0")/../.." || exit 1
 B=${B:-build/rel}
@@ -21,9 +21,10 @@ verdict()
 	fi
 }
 
-mapfile -t objects < <(find "$B/monitor/vmm" "$B/monitor/dev" -name '*.o' 2>/dev/null | sort)
+# hypercalls/policy.c is a table and its look-ups; the handlers ask it all the time.
+mapfile -t objects < <(find "$B/monitor/vmm" "$B/monitor/dev" "$B/hypercalls/policy.o" -name '*.o' 2>/dev/null | sort)
 echo "1..4"
-verdict "there are objects to look at ($B)" "$([ ${#objects[@]} -gt 0 ] || echo "build first")"
+verdict "there are objects to look at ($B)" "$([ ${#objects[@]} -gt 1 ] || echo "build first")"
 
 # Registers by name, x87 and state instructions by mnemonic. An allowed instruction stands in the allow file as
 # `insn FILE MNEMONIC` (XSAVE and XRSTOR are how the state is put aside before vector code may run).

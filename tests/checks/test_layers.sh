@@ -3,7 +3,7 @@
 # The arrows between the parts, proven on the include lines and on the built objects:
 #
 #   patcher -> hypercalls <- monitor      dev/ never sees vmm/
-#   of vmm/ and dev/, only the world switch and vmm/host*.c make host system calls; main.c alone exits
+#   of vmm/ and dev/, only the world switch and who may use vmm/host.h make host system calls; main.c alone exits
 #
 # B names the build whose objects are read.
 cd "$(dirname "$0")/../.." || exit 1
@@ -42,13 +42,16 @@ verdict "includes are root-relative" "$(grep -rnE --include='*.[chS]' --include=
 
 inside=$(find "$B/monitor/vmm" "$B/monitor/dev" -name '*.o' 2>/dev/null | sort)
 verdict "there are objects to look at ($B)" "$([ -n "$inside" ] || echo "build first")"
-verdict "no system call instruction outside the world switch and vmm/host*.c" "$(
+# The only SYSCALL instruction stands in vmm/host.h, as inline functions (and in the world switch). Who includes it
+# is a decision; this is the list. Calls of libc's wrappers are the business of test_guest_state.sh.
+may='^monitor/vmm/(host[a-z0-9_]*|world[a-z0-9_]*|init|io|run|shadow|shadow_seg|trace|worker)\.'
+verdict "host system calls come from the world switch, vmm/host.h and the files with leave to use it" "$(
+	grep -rlE '"monitor/vmm/host\.h"' monitor/vmm monitor/dev 2>/dev/null | grep -vE "$may"
+	grep -rnE '\b(syscall|sysenter|int +\$0x80)\b.*"' --include='*.[chS]' monitor/vmm monitor/dev |
+		grep -E 'asm|^[^:]*:[0-9]+:[[:space:]]*"' | grep -vE '^monitor/vmm/(host|world)'
 	for o in $inside; do
-		case $o in
-		*/monitor/vmm/host*.o) continue ;;
-		esac
 		src=${o#"$B"/}
-		[ -f "${src%.o}.S" ] && continue # the world switch: assembly, 32-bit code in part
+		grep -qE "$may" <<<"$src" && continue
 		objdump -d --no-show-raw-insn "$o" |
 			awk -v o="$src" '/>:$/ { f = $2 } /\t(syscall|sysenter|int +\$0x80)/ { print o, f, $0 }'
 	done)"
