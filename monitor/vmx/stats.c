@@ -184,6 +184,8 @@ static const char *site_reason(const struct vm *vm, const struct site_count *s)
 
 	if (s->kind == EXIT_PAGE_CODE || s->kind == EXIT_STEP)
 		return "the page was not verified, or was stepped through";
+	if (s->va < vm->cfg.kernel_split)
+		return "user code, which is not patched";
 	if (!m)
 		return vm->cfg.patched ? "the patcher did not find it" : "the image is not patched";
 	if (m->reason && m->reason < vm->manifest.h.n_strings)

@@ -396,11 +396,12 @@ static int end_status(const struct vmx *x, struct diag *d)
 		diag_set(d, 0, "the guest crashed: %s (guest EIP %#x)", text, stop_eip(x));
 		return EXIT_STATUS_CRASH;
 	case STOP_GUEST:
-		diag_set(d, 0, "the guest did what Paravane cannot run: %s (%#x, guest EIP %#x)", text, x->stop_code,
-			 stop_eip(x));
+		diag_set(d, 0, "the guest did what Paravane cannot run: %s (%#x, guest EIP %#x)", text,
+			 x->stop_code, stop_eip(x));
 		return EXIT_STATUS_MONITOR;
 	default:
-		diag_set(d, 0, "the monitor failed: %s (%#x, guest EIP %#x)", text, x->stop_code, stop_eip(x));
+		diag_set(d, 0, "the monitor failed: %s (%#x, guest EIP %#x)", text, x->stop_code,
+			 stop_eip(x));
 		return EXIT_STATUS_MONITOR;
 	}
 }

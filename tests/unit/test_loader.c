@@ -44,11 +44,11 @@ static struct guest_image kernel(void)
 	struct guest_image g = {.path = "vmlinux.pv", .file = file, .size = sizeof(file), .patched = true};
 
 	memset(setup_bytes, 0, sizeof(setup_bytes));
-	memcpy(setup_bytes + 0x1fe - 0x1f1, "\x55\xaa\xeb\x6aHdrS\x0f\x02", 10);
+	memcpy(setup_bytes + (0x1fe - 0x1f1), "\x55\xaa\xeb\x6aHdrS\x0f\x02", 10);
 	setup_bytes[0x211 - 0x1f1] = 0xc1; /* LOADED_HIGH, KEEP_SEGMENTS, CAN_USE_HEAP */
-	memcpy(setup_bytes + 0x22c - 0x1f1, "\xff\xff\xff\x37", 4); /* initrd_addr_max */
-	memcpy(setup_bytes + 0x238 - 0x1f1, "\xff\x07\0\0", 4);	    /* cmdline_size 2047 */
-	memcpy(setup_bytes + 0x26c - 0x1f1, "code", 4);		    /* what follows the header in a bzImage */
+	memcpy(setup_bytes + (0x22c - 0x1f1), "\xff\xff\xff\x37", 4); /* initrd_addr_max */
+	memcpy(setup_bytes + (0x238 - 0x1f1), "\xff\x07\0\0", 4);     /* cmdline_size 2047 */
+	memcpy(setup_bytes + (0x26c - 0x1f1), "code", 4); /* what follows the header in a bzImage */
 	g.manifest.originals = setup_bytes;
 	g.manifest.h.setup_size = sizeof(setup_bytes);
 	g.manifest.strings = strings;
@@ -177,7 +177,7 @@ static void initrd_stays_below_the_kernels_limit(void **state)
 	struct guest_image g = kernel();
 
 	(void)state;
-	memcpy(setup_bytes + 0x22c - 0x1f1, "\xff\xff\x7f\x03", 4); /* initrd_addr_max 0x37fffff */
+	memcpy(setup_bytes + (0x22c - 0x1f1), "\xff\xff\x7f\x03", 4); /* initrd_addr_max 0x37fffff */
 	assert_int_equal(place(&g, "", (const uint8_t *)"x", 1), 0);
 	assert_int_equal(word(LOW_INFO + 0x218), 0x37ff000);
 }

@@ -70,7 +70,7 @@ static void __attribute__((noreturn)) child(void)
 static struct run start_pipes(void)
 {
 	int in[2], out[2];
-	struct run r;
+	struct run r = {0};
 
 	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
