@@ -90,30 +90,47 @@ static int take_text(struct reader *rd, char *value)
 	return 0;
 }
 
-/* SYMBOL HEX: the bytes at a symbol. */
-static int take_bytes(struct reader *rd, char *value)
+/* SYMBOL HEX: splits value behind the symbol and reads the bytes. Their number, or -EINVAL. */
+static int symbol_and_bytes(struct reader *rd, char *value, uint8_t *bytes, int cap)
 {
 	char *hex = strchr(value, ' ');
-	const struct image_symbol *sym;
-	const uint8_t *p = NULL;
-	size_t avail = 0;
+	int n = 0, used;
 	unsigned byte;
-	int used;
 
 	if (!hex)
-		return malformed(rd, "expect-bytes takes a symbol and hexadecimal bytes");
-	*hex++ = '\0';
-	sym = image_symbol_named(rd->img, value);
-	if (sym)
-		p = image_bytes(rd->img, sym->va, &avail);
-	for (size_t i = 0; sscanf(hex, " %2x%n", &byte, &used) == 1; i++, hex += used) {
-		if (!p || i >= avail || p[i] != byte) {
-			unmet(rd, "the bytes at %s differ", value);
-			return 0;
-		}
-	}
+		return malformed(rd, "it takes a symbol and hexadecimal bytes");
+	for (*hex++ = '\0'; n < cap && sscanf(hex, " %2x%n", &byte, &used) == 1; hex += used)
+		bytes[n++] = (uint8_t)byte;
 	hex += strspn(hex, " \t");
-	return *hex ? malformed(rd, "expect-bytes: not a hexadecimal byte") : 0;
+	return *hex || !n ? malformed(rd, "it takes a symbol and hexadecimal bytes") : n;
+}
+
+static int take_bytes(struct reader *rd, char *value)
+{
+	uint8_t bytes[64];
+	int n = symbol_and_bytes(rd, value, bytes, sizeof(bytes));
+	const struct image_symbol *sym = image_symbol_named(rd->img, value);
+	size_t avail = 0;
+	const uint8_t *p = sym ? image_bytes(rd->img, sym->va, &avail) : NULL;
+
+	if (n > 0 && (!p || avail < (size_t)n || memcmp(p, bytes, (size_t)n)))
+		unmet(rd, "the bytes at %s differ", value);
+	return n < 0 ? n : 0;
+}
+
+/* SYMBOL HEX, with CD 80 once among the bytes. A vDSO that differs is simply not recorded. */
+static int take_vdso(struct reader *rd, char *value)
+{
+	static const uint8_t int80[] = {0xcd, 0x80};
+	uint8_t bytes[64], *at;
+	int n = symbol_and_bytes(rd, value, bytes, sizeof(bytes));
+
+	if (n < 0)
+		return n;
+	at = memmem(bytes, (size_t)n, int80, sizeof(int80));
+	if (!at)
+		return malformed(rd, "the bytes of a vDSO entry hold an int $0x80 (cd80)");
+	return recipe_vdso_find(rd->r, rd->img, value, bytes, (size_t)n, (size_t)(at - bytes));
 }
 
 static int take_hole(struct reader *rd, char *value)
@@ -188,9 +205,10 @@ static int take_rewritten(struct reader *rd, char *value)
 }
 
 static const struct key keys[] = {
-    {"name", take_name},	{"width", take_width},	       {"expect-symbol", take_symbol},
-    {"expect-text", take_text}, {"expect-bytes", take_bytes},  {"append", take_append},
-    {"hole", take_hole},	{"exit-only", take_exit_only}, {"rewritten", take_rewritten},
+    {"name", take_name},	   {"width", take_width},	 {"expect-symbol", take_symbol},
+    {"expect-text", take_text},	   {"expect-bytes", take_bytes}, {"append", take_append},
+    {"vdso-entry", take_vdso},	   {"hole", take_hole},		 {"exit-only", take_exit_only},
+    {"rewritten", take_rewritten},
 };
 
 static char *trim(char *s)
@@ -239,6 +257,9 @@ static void forget(struct recipe *r)
 	free(r->append);
 	free(r->exit_only);
 	free(r->rewritten);
+	for (size_t i = 0; i < r->n_vdso; i++)
+		free(r->vdso[i].name);
+	free(r->vdso);
 	*r = (struct recipe){.hole_base = ABI_HOLE_BASE, .skipped = r->skipped};
 }
 

@@ -13,6 +13,13 @@
 #include "patcher/image.h"
 #include "patcher/plan.h"
 
+/* An entry of the guest's vDSO that makes a system call. */
+struct vdso_entry {
+	char *name;
+	uint64_t va;	/* in the kernel's image; programs see the page elsewhere */
+	uint64_t int80; /* of its int $0x80 */
+};
+
 struct recipe {
 	char *name;
 	char *append; /* kernel options that the image needs here, "" for none */
@@ -21,6 +28,8 @@ struct recipe {
 	size_t n_exit_only;
 	struct rewritten *rewritten; /* ranges that the kernel rewrites and no table names */
 	size_t n_rewritten;
+	struct vdso_entry *vdso;
+	size_t n_vdso;
 	char *skipped; /* why each recipe that was tried does not fit, one a line; "" if none was skipped */
 };
 
@@ -32,6 +41,12 @@ int recipe_find(struct recipe *r, const struct image *img, struct diag *d);
 /* Parse `text` and match it against the image: 1 fits, 0 does not (why is added to r->skipped), or -errno. */
 int recipe_match(struct recipe *r, const struct image *img, const char *file, const char *text, size_t size,
 		 struct diag *d);
+/*
+ * recipe_vdso.c: look for an ELF inside the image whose symbol `name` has these bytes of code, int $0x80 at offset
+ * int80 of them, and record it. 0 whether found or not, -ENOMEM.
+ */
+int recipe_vdso_find(struct recipe *r, const struct image *img, const char *name, const uint8_t *code,
+		     size_t len, size_t int80);
 void recipe_free(struct recipe *r);
 
 #endif

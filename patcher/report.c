@@ -55,6 +55,14 @@ static const char *container_name(const struct image *img)
 	}
 }
 
+static void print_recipe(const struct recipe *r, FILE *f)
+{
+	fprintf(f, "recipe: %s\n", r->name);
+	for (size_t i = 0; i < r->n_vdso; i++)
+		fprintf(f, "vDSO: %s at 0x%" PRIx64 ", int $0x80 at 0x%" PRIx64 "\n", r->vdso[i].name,
+			r->vdso[i].va, r->vdso[i].int80);
+}
+
 static void print_head(const struct analysis *a, FILE *f)
 {
 	const struct image *img = &a->img;
@@ -74,7 +82,7 @@ static void print_head(const struct analysis *a, FILE *f)
 	for (size_t i = 0; i < img->n_notes; i++)
 		fprintf(f, "note: %s\n", img->notes[i]);
 	if (*a->recipe.name)
-		fprintf(f, "recipe: %s\n", a->recipe.name);
+		print_recipe(&a->recipe, f);
 	else if (a->recipe.skipped)
 		fprintf(f, "recipe skipped: %s", a->recipe.skipped);
 }

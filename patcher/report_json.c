@@ -94,6 +94,17 @@ static json_t *notes_json(const struct image *img)
 	return list;
 }
 
+static json_t *vdso_json(const struct recipe *r)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < r->n_vdso; i++)
+		json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "name", r->vdso[i].name, "va",
+						      (json_int_t)r->vdso[i].va, "int80",
+						      (json_int_t)r->vdso[i].int80));
+	return list;
+}
+
 static const char *container_name(const struct image *img)
 {
 	static const char *const names[] = {
@@ -111,13 +122,13 @@ int report_json(const struct analysis *a, const struct runtime_report *rt, const
 	for (size_t i = 0; i < a->cfg.n_sites; i++)
 		json_array_append_new(sites, site_json(a, &a->cfg.sites[i], rt));
 	report_sha256(&a->img, hex);
-	root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:s, s:o, s:o, s:o}", "version",
+	root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:s, s:o, s:o, s:o, s:o}", "version",
 			 SCHEMA_VERSION, "image", a->img.path, "container", container_name(&a->img),
 			 "compression", a->img.compression ? a->img.compression : "none", "image_sha256", hex,
 			 "width", a->img.width, "symbol_source", a->img.symbol_source, "instructions",
 			 (json_int_t)a->cfg.n_insns, "undecoded_bytes", (json_int_t)a->cfg.undecoded_bytes,
-			 "recipe", a->recipe.name, "notes", notes_json(&a->img), "sites", sites,
-			 "unknown_at_run_time", unknown_json(a, rt));
+			 "recipe", a->recipe.name, "vdso", vdso_json(&a->recipe), "notes",
+			 notes_json(&a->img), "sites", sites, "unknown_at_run_time", unknown_json(a, rt));
 	text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
 	if (root && json_array_size(sites) != a->cfg.n_sites) {
 		free(text);
