@@ -64,7 +64,8 @@ struct vmx {
 	struct watch in, out;
 	uint32_t stop; /* enum stop_kind */
 	uint32_t stop_code;
-	int signal; /* that ended the run, 0 without */
+	int signal;		/* that ended the run, 0 without */
+	bool stopped_by_worker; /* not by the VMX itself */
 	char stop_text[256];
 };
 
@@ -253,6 +254,7 @@ static void take_stop(struct vmx *x)
 	x->stop_code = atomic_load(&x->vm->shared.stop_code);
 	if (kind > STOP_USER)
 		kind = STOP_MONITOR;
+	x->stopped_by_worker = true;
 	stop(x, kind, "%s", text);
 }
 
@@ -370,14 +372,20 @@ static void serve_until_stop(struct vmx *x)
 
 /* --- ending ---------------------------------------------------------------------------------------------- */
 
-static uint32_t stop_eip(const struct vmx *x)
+/* Where the guest stood, if it was a worker that ended the run. */
+static const char *where(const struct vmx *x, char buf[64])
 {
-	return atomic_load(&x->vm->shared.stop_eip);
+	buf[0] = '\0';
+	if (x->stopped_by_worker)
+		snprintf(buf, 64, " (%#x, guest EIP %#x)", x->stop_code,
+			 atomic_load(&x->vm->shared.stop_eip));
+	return buf;
 }
 
 static int end_status(const struct vmx *x, struct diag *d)
 {
 	const char *text = x->stop_text;
+	char at[64];
 
 	switch (x->stop) {
 	case STOP_POWEROFF:
@@ -393,15 +401,13 @@ static int end_status(const struct vmx *x, struct diag *d)
 		diag_set(d, 0, "%s", text[0] ? text : "the guest asked for a reset");
 		return EXIT_STATUS_RESET;
 	case STOP_CRASH:
-		diag_set(d, 0, "the guest crashed: %s (guest EIP %#x)", text, stop_eip(x));
+		diag_set(d, 0, "the guest crashed: %s%s", text, where(x, at));
 		return EXIT_STATUS_CRASH;
 	case STOP_GUEST:
-		diag_set(d, 0, "the guest did what Paravane cannot run: %s (%#x, guest EIP %#x)", text,
-			 x->stop_code, stop_eip(x));
+		diag_set(d, 0, "the guest did what Paravane cannot run: %s%s", text, where(x, at));
 		return EXIT_STATUS_MONITOR;
 	default:
-		diag_set(d, 0, "the monitor failed: %s (%#x, guest EIP %#x)", text, x->stop_code,
-			 stop_eip(x));
+		diag_set(d, 0, "the monitor failed: %s%s", text, where(x, at));
 		return EXIT_STATUS_MONITOR;
 	}
 }
