@@ -79,7 +79,10 @@ static int run(int argc, char **argv)
 	struct diag d = {""};
 	int err;
 
-	if (argc != 3 || argv[1][0] == '-') {
+	for (int i = 1; i < argc; i++)
+		if (argv[i][0] == '-')
+			fprintf(stderr, "paravane verify: %s: there are no options\n", argv[i]);
+	if (argc != 3 || argv[1][0] == '-' || argv[2][0] == '-') {
 		fprintf(stderr, "usage: paravane verify %s\n", verify_command.synopsis);
 		return EXIT_STATUS_USER;
 	}
