@@ -182,7 +182,8 @@ static void exit_pad(struct vm *vm)
 	next = v->eip + site->len;
 	run_count_site(vm, EXIT_STUB, site->va, site->op);
 	trace_exit(vm, "pad");
-	if (emulate(vm, &vm->site_insns[index]) != EMU_NEXT || v->eip != next || site->resume == MANIFEST_NONE)
+	if (emulate(vm, &vm->site_insns[index]) != EMU_NEXT || v->eip != next ||
+	    site->resume == MANIFEST_NONE)
 		return;
 	if (!(v->cr0 & CR0_PG) || next >= vm->cfg.alias_delta) {
 		st->resume_hint = site->resume - (v->cr0 & CR0_PG ? 0 : vm->cfg.alias_delta);
@@ -237,29 +238,11 @@ static void exit_signal(struct vm *vm, bool segments_changed)
 		st->resume_raw = 0;
 }
 
-static void enter_direct(struct vm *vm)
+void run_exit(struct vm *vm, bool segments_changed)
 {
 	struct vmm_state *st = vm->vmm;
-	struct vcpu *v = &vm->vcpu;
-	struct world *w = &st->world;
-	uint32_t raw = w->eip;
-	bool changed;
 
-	run_prepare(vm);
-	if (!st->resume_raw)
-		raw = st->resume_hint && st->resume_eip == v->eip && v->cpl != 3 ? st->resume_hint
-		      : v->cpl == 3						 ? v->eip
-										 : code_enter_address(vm, v->eip);
-	st->resume_hint = 0;
-	st->resume_raw = 0;
-	w->iret.rip = w->eip = raw;
-	if (st->step_boundary)
-		w->iret.rflags |= FL_TF;
-	account_cycles(vm);
-	world_fpu_restore();
-	world_run();
-	changed = run_collect(vm);
-	switch (w->reason) {
+	switch (st->world.reason) {
 	case WORLD_PAD:
 		st->step_boundary = 0;
 		exit_pad(vm);
@@ -269,8 +252,31 @@ static void enter_direct(struct vm *vm)
 		exit_call(vm);
 		break;
 	default:
-		exit_signal(vm, changed);
+		exit_signal(vm, segments_changed);
 	}
+}
+
+static void enter_direct(struct vm *vm)
+{
+	struct vmm_state *st = vm->vmm;
+	struct vcpu *v = &vm->vcpu;
+	struct world *w = &st->world;
+	uint32_t raw = w->eip;
+
+	run_prepare(vm);
+	if (!st->resume_raw)
+		raw = st->resume_hint && st->resume_eip == v->eip && v->cpl != 3 ? st->resume_hint
+		      : v->cpl == 3						 ? v->eip
+				    : code_enter_address(vm, v->eip);
+	st->resume_hint = 0;
+	st->resume_raw = 0;
+	w->iret.rip = w->eip = raw;
+	if (st->step_boundary)
+		w->iret.rflags |= FL_TF;
+	account_cycles(vm);
+	world_fpu_restore();
+	world_run();
+	run_exit(vm, run_collect(vm));
 }
 
 /* --- events ------------------------------------------------------------------------------------------------ */
@@ -300,7 +306,8 @@ static bool deliver_interrupt(struct vm *vm)
 	vm->stats.interrupts[vector & 0xff]++;
 	io_settle(vm);
 	v->halted = 0;
-	if (interrupt_enter(vm, (unsigned)vector, EVENT_EXTERNAL, false, 0, v->eip) < 0 && v->exc_vector == EXC_NONE)
+	if (interrupt_enter(vm, (unsigned)vector, EVENT_EXTERNAL, false, 0, v->eip) < 0 &&
+	    v->exc_vector == EXC_NONE)
 		vm_stop(vm, STOP_GUEST, (uint32_t)vector, "an interrupt could not be delivered");
 	return true;
 }
@@ -336,40 +343,45 @@ static void __attribute__((noreturn)) wait_for_the_end(struct vm *vm)
 		host_futex_wait(&vm->shared.stop, atomic_load(&vm->shared.stop), NULL);
 }
 
-void vmm_worker(struct vm *vm, unsigned index)
+void run_pass(struct vm *vm)
 {
 	struct vmm_state *st = vm->vmm;
 	struct vcpu *v = &vm->vcpu;
 
+	world_clear_kick();
+	io_service(vm);
+	if (!st->resume_raw) {
+		if (v->exc_vector != EXC_NONE) {
+			deliver_exception(vm);
+			return;
+		}
+		if (!v->shadow && deliver_interrupt(vm))
+			return;
+		if (v->halted) {
+			halt(vm);
+			return;
+		}
+		switch (decide(vm)) {
+		case GO_OUT_OF_LINE:
+			step_out_of_line(vm);
+			return;
+		case GO_RAISED:
+			run_count(vm, EXIT_PAGE_GUEST);
+			return;
+		case GO_DIRECT:
+			break;
+		}
+	}
+	enter_direct(vm);
+}
+
+void vmm_worker(struct vm *vm, unsigned index)
+{
 	(void)index; /* vmm_worker_prepare() took note of it */
 	for (;;) {
 		worker_park(vm);
 		if (atomic_load_explicit(&vm->shared.stop, memory_order_relaxed))
 			wait_for_the_end(vm);
-		world_clear_kick();
-		io_service(vm);
-		if (!st->resume_raw) {
-			if (v->exc_vector != EXC_NONE) {
-				deliver_exception(vm);
-				continue;
-			}
-			if (!v->shadow && deliver_interrupt(vm))
-				continue;
-			if (v->halted) {
-				halt(vm);
-				continue;
-			}
-			switch (decide(vm)) {
-			case GO_OUT_OF_LINE:
-				step_out_of_line(vm);
-				continue;
-			case GO_RAISED:
-				run_count(vm, EXIT_PAGE_GUEST);
-				continue;
-			case GO_DIRECT:
-				break;
-			}
-		}
-		enter_direct(vm);
+		run_pass(vm);
 	}
 }

@@ -11,6 +11,11 @@ void run_prepare(struct vm *vm);
  * was found reloaded by the guest itself. */
 bool run_collect(struct vm *vm);
 
+/* One pass of the main loop, with the baton here: deliver what is due, then run the guest until its next exit. */
+void run_pass(struct vm *vm);
+/* Serve the exit that world_run() came back with; run_collect() is done. */
+void run_exit(struct vm *vm, bool segments_changed);
+
 /* Count an exit; and its place, for --stats and --audit. */
 void run_count(struct vm *vm, enum exit_reason reason);
 void run_count_site(struct vm *vm, enum exit_reason reason, uint32_t va, unsigned op);

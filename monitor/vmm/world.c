@@ -98,6 +98,7 @@ static void __attribute__((used, noinline)) world_code(void)
 	    ".p2align 4\n"
 	    "world_exit_signal:\n\t" /* registers, flags, CS and SS came from the signal frame */
 	    "mov %c[world](%%rip), %%r14\n\t"
+	    "push $2; popfq\n\t" /* sigreturn leaves NT as it was, and IRETQ faults under it */
 	    "mov %c[fs_base](%%rip), %%rax\n\t"
 	    "mov %%fs, %%ecx; mov %%cx, %c[fs](%%r14)\n\t"
 	    "wrfsbase %%rax\n"
