@@ -64,11 +64,47 @@ static int pages_collect(struct pages *pages, const struct plan *plan)
 	return 0;
 }
 
-static void starts_fill(uint8_t *bitmap, const struct cfg *cfg, uint32_t page)
+static void start_set(uint8_t *starts, const struct pages *pages, uint64_t va)
 {
-	for (uint32_t i = 0; i < PAGE; i++) {
-		if (cfg_marks(cfg, (uint64_t)page * PAGE + i) & CFG_START)
-			bitmap[i / 8] |= (uint8_t)(1u << i % 8);
+	uint32_t page = (uint32_t)(va / PAGE);
+	const uint32_t *at = bsearch(&page, pages->list, pages->n, sizeof(page), page_compare);
+
+	if (at)
+		starts[(size_t)(at - pages->list) * STARTS_PER_PAGE + va % PAGE / 8] |=
+		    (uint8_t)(1u << va % 8);
+}
+
+/* Length of the no-op or int3 at off, 0 where the padding is of another kind (zeros). */
+static unsigned padding_len(const struct cfg *cfg, const struct cfg_section *cs, uint64_t off)
+{
+	struct insn insn;
+
+	if (cs->sec->data[off] == 0xcc)
+		return 1;
+	if (!cs->sec->data[off] || cfg_decode(cfg, cs->sec->va + off, &insn) < 0)
+		return 0;
+	for (unsigned i = 0; i < insn.len; i++) {
+		if ((cs->marks[off + i] & (CFG_PAD | CFG_CODE)) != CFG_PAD)
+			return 0;
+	}
+	return insn.len;
+}
+
+/*
+ * Padding has starts too. Nothing reaches it, but the kernel's alternatives overwrite code and the padding behind
+ * it in one piece, and the monitor re-verifies such a page by decoding from an old start until it meets one.
+ */
+static void section_starts(uint8_t *starts, const struct pages *pages, const struct cfg *cfg,
+			   const struct cfg_section *cs)
+{
+	for (uint64_t off = 0; cs->marks && off < cs->sec->size;) {
+		unsigned len = 0;
+
+		if ((cs->marks[off] & (CFG_PAD | CFG_CODE)) == CFG_PAD)
+			len = padding_len(cfg, cs, off);
+		if (len || cs->marks[off] & CFG_START)
+			start_set(starts, pages, cs->sec->va + off);
+		off += len ? len : 1;
 	}
 }
 
@@ -86,12 +122,13 @@ int verified_collect(struct manifest *m, const struct plan *plan, struct diag *d
 		uint32_t start = pages.list[i] * PAGE;
 		struct manifest_range *last = m->h.n_verified ? &m->verified[m->h.n_verified - 1] : NULL;
 
-		starts_fill(m->starts + i * STARTS_PER_PAGE, plan->cfg, pages.list[i]);
 		if (last && last->end == start)
 			last->end += PAGE;
 		else
 			m->verified[m->h.n_verified++] = (struct manifest_range){start, start + PAGE};
 	}
+	for (size_t i = 0; !err && i < plan->cfg->n_sections; i++)
+		section_starts(m->starts, &pages, plan->cfg, &plan->cfg->sections[i]);
 	m->h.n_starts = (uint32_t)(pages.n * STARTS_PER_PAGE);
 	free(pages.list);
 	return err ? diag_set(d, err, "%s: out of memory", plan->cfg->img->path) : 0;

@@ -289,6 +289,40 @@ static void dead_flags(void **state)
 	done(&f);
 }
 
+/* The monitor re-verifies a rewritten page from start to start, so padding has starts as well. */
+static void starts_and_verified_pages(void **state)
+{
+	struct manifest m = {.h.hole_base = ABI_HOLE_BASE};
+	struct diag d = {0};
+	struct fixture f;
+
+	(void)state;
+	start(&f);
+	ADD(&f, "\xfa\x89\xd8\x89\xd9\xc3\x90\x8d\x76\x00\xcc\xc3"); /* cli...; ret; padding; T: ret */
+	target(&f, 0, TARGET_ENTRY);
+	target(&f, 11, TARGET_SYMBOL);
+	plan(&f);
+	assert_int_equal(verified_collect(&m, &f.plan, &d), 0);
+	assert_int_equal(m.h.n_verified, 1);
+	assert_int_equal(m.verified[0].start, VA);
+	assert_int_equal(m.verified[0].end, VA + 4096);
+	assert_int_equal(m.h.n_starts, 512);
+	assert_int_equal(m.starts[0], 0xeb); /* 0 1 3 5 6 7 */
+	assert_int_equal(m.starts[1], 0x0c); /* 10 11 */
+	manifest_free(&m);
+	done(&f);
+	start(&f);
+	ADD(&f, "\x9c\xc3"); /* pushf that the kernel rewrites: the page is not verified */
+	target(&f, 0, TARGET_ENTRY);
+	rewritten(&f, 0, 1);
+	plan(&f);
+	memset(&m, 0, sizeof(m));
+	assert_int_equal(verified_collect(&m, &f.plan, &d), 0);
+	assert_int_equal(m.h.n_verified, 0);
+	manifest_free(&m);
+	done(&f);
+}
+
 /* --- random code --- */
 
 static uint32_t seed;
@@ -443,6 +477,7 @@ int main(void)
 	    cmocka_unit_test(hop_reaches_127_bytes),
 	    cmocka_unit_test(verbatim_sites_need_nothing),
 	    cmocka_unit_test(dead_flags),
+	    cmocka_unit_test(starts_and_verified_pages),
 	    cmocka_unit_test(random_plans_keep_the_rules),
 	};
 
