@@ -64,10 +64,11 @@
 #define VCPU_CR4 0x50
 
 /* Services for a guest that knows where it runs (GATE_CALL, VMCALL, VMMCALL). */
-#define ABI_CALL_VERSION 0 /* -> ABI_VERSION */
-#define ABI_CALL_PUTCHAR 1 /* EBX: character, to the console */
-#define ABI_CALL_EXIT 2	   /* EBX: 0 ends the run with status 0, anything else with EXIT_STATUS_CRASH */
-#define ABI_CALL_STATS 3   /* EBX: an enum exit_reason -> its count so far (modulo 2^32) */
+#define ABI_CALL_BASE 0x50560000 /* "PV": apart from the numbers of KVM, whose clock signature CPUID shows */
+#define ABI_CALL_VERSION (ABI_CALL_BASE + 0) /* -> ABI_VERSION */
+#define ABI_CALL_PUTCHAR (ABI_CALL_BASE + 1) /* EBX: character, to the console */
+#define ABI_CALL_EXIT (ABI_CALL_BASE + 2)	   /* EBX: 0 ends the run with status 0, anything else with EXIT_STATUS_CRASH */
+#define ABI_CALL_STATS (ABI_CALL_BASE + 3)   /* EBX: an enum exit_reason -> its count so far (modulo 2^32) */
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>

@@ -203,6 +203,9 @@ static int plan_second(struct plan *plan, struct plan_site *ps)
 			ps->site->op)) /* all of it int3, so that nobody reads half an instruction */
 			return window_add(plan, &s, TACTIC_BREAKPOINT, 0);
 	}
+	/* The monitor decodes a page anew when the kernel rewrites it, so int3 may stand there until then. */
+	if (policy_may_not_trap(ps->site->op) && span_breakpoint_fits(plan->cfg, s.va, s.len))
+		return window_add(plan, &s, TACTIC_BREAKPOINT, 0);
 	ps->tactic = policy_may_not_trap(ps->site->op) ? TACTIC_NONE : TACTIC_TRAP;
 	return 0;
 }

@@ -38,6 +38,8 @@ bool span_pad(const struct cfg *cfg, struct span *s);
 bool span_bytes_free(const struct cfg *cfg, uint64_t va, unsigned len, bool first, int flags);
 /* Five bytes of padding that a short jump at va reaches, nearest first; 0 if there are none. */
 uint64_t span_hop(const struct cfg *cfg, uint64_t va);
+/* May the whole instruction become int3, even where the kernel rewrites it? */
+bool span_breakpoint_fits(const struct cfg *cfg, uint64_t va, unsigned len);
 void span_mark(const struct cfg *cfg, uint64_t va, uint32_t len, bool set);
 
 int window_add(struct plan *plan, const struct span *s, enum tactic tactic, uint64_t hop);

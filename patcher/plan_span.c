@@ -71,6 +71,14 @@ bool span_bytes_free(const struct cfg *cfg, uint64_t va, unsigned len, bool firs
 	return true;
 }
 
+bool span_breakpoint_fits(const struct cfg *cfg, uint64_t va, unsigned len)
+{
+	for (unsigned i = 0; i < len; i++)
+		if (cfg_marks(cfg, va + i) & (CFG_WINDOW | CFG_OVERLAP | (i ? CFG_TARGET | CFG_FIXUP : 0)))
+			return false;
+	return true;
+}
+
 bool span_grow(const struct cfg *cfg, struct span *s, int flags)
 {
 	uint64_t va = (uint64_t)s->va + s->len;

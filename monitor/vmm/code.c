@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "monitor/vmm/mem.h"
+#include "monitor/vmm/online.h"
 #include "monitor/vmm/shadow.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/worker.h"
@@ -13,6 +14,7 @@
 
 #define STARTS_PER_PAGE (PAGE_SIZE / 8)
 #define IDLE_PAGES 32
+#define RESYNC_MAX 1024 /* bytes; an alternative may replace one NOP by a hundred bytes of code */
 
 static struct code *code_of(const struct vm *vm)
 {
@@ -111,7 +113,7 @@ static void index_windows(struct vm *vm)
 	uint32_t link = c->first_gpa + vm->cfg.alias_delta;
 
 	for (uint32_t i = 0; i < m->h.n_windows; i++)
-		for (uint32_t n = 1; n < m->windows[i].len; n++)
+		for (uint32_t n = 1; m->windows[i].tactic != TACTIC_BREAKPOINT && n < m->windows[i].len; n++)
 			if (m->windows[i].va + n - link < c->n_pages << PAGE_SHIFT)
 				set_bit(c->interior, m->windows[i].va + n - link, true);
 	for (uint32_t i = 0; i < m->h.n_points; i++) {
@@ -205,8 +207,8 @@ void code_demote(struct vm *vm, uint32_t pfn)
 
 	if (!p || p->state == CODE_DATA)
 		return;
+	online_clear(vm, pfn); /* the guest's bytes come back before it writes */
 	p->state = CODE_DATA;
-	p->dirty = 1;
 	p->demotions++;
 	vm->stats.pages_demoted++;
 	protect_everywhere(vm, pfn);
@@ -243,10 +245,9 @@ static bool is_window_start(const struct vm *vm, uint32_t at)
 	return !is_interior(vm, at) && is_interior(vm, at + 1);
 }
 
+/* No way into the middle of a window. */
 static bool insn_allowed(const struct vm *vm, const struct insn *insn)
 {
-	if (insn_is_sensitive(insn) && policy_may_not_trap(insn->op))
-		return false;
 	return !insn->target || !is_interior(vm, (uint32_t)insn->target - vm->cfg.alias_delta);
 }
 
@@ -267,10 +268,12 @@ static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
 		struct insn insn;
 		int len;
 
-		if (!bytes || at > to + 64)
+		if (!bytes || at > to + RESYNC_MAX)
 			return 0;
 		len = insn_decode(&insn, bytes, 16, at + vm->cfg.alias_delta, 32);
 		if (len < 0 || !insn_allowed(vm, &insn))
+			return 0;
+		if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) && !online_set(vm, gpa(at), (unsigned)len))
 			return 0;
 		for (int i = 0; i < len; i++) {
 			const struct code_page *p = page_of(vm, (at + i) >> PAGE_SHIFT);
@@ -330,7 +333,6 @@ bool code_execute(struct vm *vm, struct gva at, struct gpa page)
 	p->state = CODE_REFUSED;
 	if (recheck_page(vm, pfn)) {
 		p->state = CODE_VERIFIED;
-		p->dirty = 0;
 		vm->stats.pages_reverified++;
 	} else {
 		vm->stats.pages_refused++;
@@ -347,9 +349,10 @@ bool code_idle(struct vm *vm)
 	for (uint32_t n = 0; n < c->n_pages && budget; n++) {
 		uint32_t pfn = (c->first_gpa >> PAGE_SHIFT) + n;
 
-		if (!c->page[n].candidate || c->page[n].state != CODE_DATA)
+		if (!c->page[n].candidate || c->page[n].state != CODE_DATA || c->page[n].idle_refused)
 			continue;
-		code_execute(vm, gva((pfn << PAGE_SHIFT) + vm->cfg.alias_delta), gpa((uint64_t)pfn << PAGE_SHIFT));
+		if (!code_execute(vm, gva((pfn << PAGE_SHIFT) + vm->cfg.alias_delta), gpa((uint64_t)pfn << PAGE_SHIFT)))
+			c->page[n].idle_refused = 1;
 		budget--;
 	}
 	return budget < IDLE_PAGES;
@@ -485,6 +488,8 @@ void code_original(const struct vm *vm, uint32_t linear, uint8_t *bytes, uint32_
 	const struct manifest *m = &vm->manifest;
 	uint32_t bit, link, lo = 0, hi = m->h.n_windows;
 
+	if (text_bit(vm, linear, &bit))
+		online_original(vm, gpa(bit + code_of(vm)->first_gpa), bytes, n);
 	if (vm->cfg.mode == MODE_TRAP) {
 		uint32_t site;
 
@@ -517,4 +522,11 @@ void code_original(const struct vm *vm, uint32_t linear, uint8_t *bytes, uint32_
 				bytes[at] = m->originals[w->original + i];
 		}
 	}
+}
+
+bool code_online(const struct vm *vm, uint32_t eip)
+{
+	uint32_t bit;
+
+	return text_bit(vm, eip, &bit) && online_at(vm, gpa(bit + code_of(vm)->first_gpa));
 }

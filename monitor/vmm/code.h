@@ -37,6 +37,9 @@ bool code_in_window(const struct vm *vm, uint32_t eip);
 /* Is the instruction before this one STI, as far as windows know? (Interrupts then wait one instruction.) */
 bool code_after_sti(const struct vm *vm, uint32_t eip);
 
+/* Did the monitor write int3 over the instruction at eip at run time? */
+bool code_online(const struct vm *vm, uint32_t eip);
+
 /* The point of a stub address, or NULL when raw is not in a stub. */
 const struct manifest_point *code_point(const struct vm *vm, uint32_t raw);
 /* A point's guest address in the terms that the guest runs in now (physical before paging is on). */

@@ -9,6 +9,8 @@
 #include "monitor/vmm/io.h"
 #include "monitor/vmm/msr.h"
 
+#define KVM_ENOSYS 1000 /* what KVM answers to a number that it does not know; Linux kvm_para.h */
+
 static int gp0(struct vm *vm)
 {
 	return vcpu_raise(&vm->vcpu, EXC_GP, true, 0);
@@ -126,7 +128,7 @@ int handle_call(struct vm *vm, const struct insn *insn)
 		v->gpr[REG_AX] = arg < EXIT_REASON_COUNT ? (uint32_t)vm->stats.exits[arg] : (uint32_t)-EINVAL;
 		break;
 	default:
-		v->gpr[REG_AX] = (uint32_t)-ENOSYS;
+		v->gpr[REG_AX] = (uint32_t)-KVM_ENOSYS;
 	}
 	return EMU_NEXT;
 }

@@ -20,6 +20,7 @@ static void mode_changed(struct vm *vm)
 	shadow_flush(vm);
 	worker_self()->mmu_mode = paging_mode(&vm->vcpu);
 	worker_self()->root = vm->vcpu.cr3 & ~0x1full;
+	vm->vmm->loaded_cr3 = vm->vcpu.cr3;
 	worker_log(vm, LOG_FLUSH_ALL, 0);
 }
 
@@ -50,12 +51,13 @@ int mmu_set_cr3(struct vm *vm, uint32_t value)
 		return -EFAULT;
 	v->cr3 = value;
 	if (v->cr0 & CR0_PG)
-		mmu_task_switched(vm);
+		mmu_load_cr3(vm);
 	return 0;
 }
 
-void mmu_task_switched(struct vm *vm)
+void mmu_load_cr3(struct vm *vm)
 {
+	vm->vmm->loaded_cr3 = vm->vcpu.cr3;
 	if (vm->vmm->code.alias_active)
 		shadow_alias(vm, false);
 	worker_switch(vm);

@@ -13,7 +13,7 @@ int mmu_set_cr3(struct vm *vm, uint32_t value);
 int mmu_set_cr4(struct vm *vm, uint32_t value);
 void mmu_invlpg(struct vm *vm, struct gva at);
 
-/* After a task switch, which loads CR3 by itself. */
-void mmu_task_switched(struct vm *vm);
+/* CR3 was loaded with vcpu->cr3: by MOV, or by a task switch. */
+void mmu_load_cr3(struct vm *vm);
 
 #endif

@@ -101,6 +101,7 @@ bool run_collect(struct vm *vm)
 	v->eflags = (v->eflags & ~hardware) | (w->eflags & hardware);
 	if (v->cpl != 3)
 		v->eflags = (v->eflags & ~(uint32_t)FL_IF) | (vm_vcpu_page(vm)->if_delta + FL_IF);
+	v->eflags &= ~(uint32_t)FL_RF; /* lasts for one instruction */
 	return shadow_seg_leave(vm);
 }
 
@@ -284,14 +285,11 @@ static void enter_direct(struct vm *vm)
 static void deliver_exception(struct vm *vm)
 {
 	struct vcpu *v = &vm->vcpu;
-	uint32_t cr3 = v->cr3;
 
 	trace_exit(vm, "exception");
 	v->shadow = 0;
 	if (exception_deliver(vm) == -ESHUTDOWN)
 		vm_stop(vm, STOP_CRASH, v->eip, "triple fault");
-	if (v->cr3 != cr3)
-		mmu_task_switched(vm);
 }
 
 /* Inject an interrupt if one is due. Returns true when the state changed. */
@@ -318,8 +316,11 @@ static void halt(struct vm *vm)
 		vm_stop(vm, STOP_POWEROFF, 0, "halted with interrupts off");
 		return;
 	}
-	if (!code_idle(vm))
-		io_halt(vm);
+	if (code_idle(vm))
+		return;
+	account_cycles(vm);
+	io_halt(vm);
+	vm->vmm->world.exit_tsc = 0; /* sleep is nobody's cost */
 }
 
 static void step_out_of_line(struct vm *vm)
@@ -348,6 +349,10 @@ void run_pass(struct vm *vm)
 	struct vmm_state *st = vm->vmm;
 	struct vcpu *v = &vm->vcpu;
 
+	if ((v->cr0 & CR0_PG) && v->cr3 != st->loaded_cr3) { /* by a task switch */
+		mmu_load_cr3(vm);
+		return;
+	}
 	world_clear_kick();
 	io_service(vm);
 	if (!st->resume_raw) {

@@ -72,10 +72,12 @@ enum code_state {
 	CODE_REFUSED,  /* kernel text that verification refuses as it stands: stepped; read-only as well */
 };
 
+#define ONLINE_BREAKPOINTS 128
+
 struct code_page { /* one a page of the kernel image's text */
 	uint8_t candidate; /* the manifest lists it as verified */
 	uint8_t state;	   /* enum code_state */
-	uint8_t dirty;	   /* written since the bytes in `pristine` were verified */
+	uint8_t idle_refused; /* not looked at again while idle: freed .init.text that holds data by now */
 	uint8_t aliased;   /* was mapped writable elsewhere: protecting it needs a search */
 	uint16_t demotions;
 	uint32_t verified_index; /* of its `starts` and `pristine` block */
@@ -92,6 +94,11 @@ struct code {
 	} *resume;
 	uint32_t n_resume;
 	uint8_t *shadow_bound; /* bit a byte: the instruction before is STI (POINT_SHADOW) */
+	struct online_breakpoint { /* int3 written by the monitor at run time, see online.h */
+		uint32_t at;	   /* guest physical */
+		uint8_t len, bytes[INSN_MAX];
+	} online[ONLINE_BREAKPOINTS];
+	uint32_t n_online;
 	bool alias_active;     /* stubs are also mapped at hole - alias_delta */
 };
 
@@ -135,6 +142,7 @@ struct vmm_state {
 	struct log_entry log[LOG_SIZE];
 	uint64_t log_head;
 	uint64_t baton_seq;
+	uint32_t loaded_cr3;  /* what the shadow MMU stands for */
 	uint32_t next_worker; /* who gets the baton when the current instruction is done */
 	struct worker workers[WORKERS_MAX];
 	uint8_t step_boundary; /* entering only to reach the next stub boundary */

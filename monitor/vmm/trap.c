@@ -182,7 +182,7 @@ static int breakpoint(struct vm *vm, unsigned vector)
 	uint8_t raw[INSN_MAX];
 
 	v->eip -= 1;
-	site = site_insn(vm);
+	site = code_online(vm, v->eip) ? NULL : site_insn(vm);
 	if (site)
 		return emulate_counted(vm, site, EXIT_BREAKPOINT);
 	if (v->cpl != 3 && code_in_window(vm, v->eip)) { /* our filling: control came into the middle of a window */

@@ -22,8 +22,8 @@
 #include "monitor/vmm/types.h"
 #include "monitor/vmm/vcpu.h"
 
-#define ARENA_BASE 0x100000000000ull
-#define RAM_BASE 0x180000000000ull
+#define ARENA_BASE 0x200000000000ull /* clear of AddressSanitizer's shadow */
+#define RAM_BASE 0x280000000000ull
 #define WORKERS_MAX 64
 
 enum run_mode { MODE_AUTO, MODE_TRAP };
