@@ -252,8 +252,21 @@ static bool insn_allowed(const struct vm *vm, const struct insn *insn)
 }
 
 /*
- * Decode from the instruction start at or before `from` until decoding meets an old start at or behind `to`.
- * Returns where it met, or 0 when something forbids the page. With `learn`, record the new starts.
+ * INT3 planted over an old instruction (text_poke, kprobes): whoever planted it emulates that instruction and resumes
+ * behind it, so what is left of it is no code.
+ */
+static uint32_t behind_planted(const struct vm *vm, uint32_t at)
+{
+	uint32_t next = at + 1;
+
+	while (next - at < INSN_MAX && !is_start(vm, next))
+		next++;
+	return is_start(vm, next) ? next : at + 1;
+}
+
+/*
+ * Decode from the instruction start at or before `from` until decoding meets an old start at or behind `to`, and record
+ * the new starts. Returns where it met, or 0 when something forbids the page.
  */
 static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
 {
@@ -270,6 +283,10 @@ static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
 
 		if (!bytes || at > to + RESYNC_MAX)
 			return 0;
+		if (bytes[0] == 0xcc && is_start(vm, at)) {
+			at = behind_planted(vm, at);
+			continue;
+		}
 		len = insn_decode(&insn, bytes, 16, at + vm->cfg.alias_delta, 32);
 		if (len < 0 || !insn_allowed(vm, &insn))
 			return 0;
@@ -289,6 +306,20 @@ static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
 	return at;
 }
 
+/* The start bits of a page and of the next one, into which its last instruction may reach. */
+#define STARTS_SAVED (2 * STARTS_PER_PAGE)
+
+static void copy_starts(const struct vm *vm, uint32_t pfn, uint8_t *saved, bool restore)
+{
+	for (unsigned i = 0; i < 2; i++, saved += STARTS_PER_PAGE) {
+		const struct code_page *p = page_of(vm, pfn + i);
+		uint8_t *starts = p ? code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE : NULL;
+
+		if (p && p->candidate)
+			mem_copy(restore ? starts : saved, restore ? saved : starts, STARTS_PER_PAGE);
+	}
+}
+
 /* Compare the page with what was verified last and decode what changed. */
 static bool recheck_page(struct vm *vm, uint32_t pfn)
 {
@@ -296,7 +327,9 @@ static bool recheck_page(struct vm *vm, uint32_t pfn)
 	uint8_t *old = code_of(vm)->pristine + (size_t)p->verified_index * PAGE_SIZE;
 	const uint8_t *now = vm_ram(vm, gpa((uint64_t)pfn << PAGE_SHIFT), PAGE_SIZE);
 	uint32_t base = pfn << PAGE_SHIFT, i = 0;
+	uint8_t saved[STARTS_SAVED];
 
+	copy_starts(vm, pfn, saved, false);
 	world_fpu_guard(); /* the decoder may use vector registers */
 	while (i < PAGE_SIZE) {
 		uint32_t end;
@@ -312,8 +345,11 @@ static bool recheck_page(struct vm *vm, uint32_t pfn)
 		for (end = i + 1; end < PAGE_SIZE && old[end] != now[end]; end++)
 			;
 		end = recheck_run(vm, base + i, base + end);
-		if (!end)
+		if (!end) { /* as if it had never been looked at */
+			copy_starts(vm, pfn, saved, true);
+			online_clear(vm, pfn);
 			return false;
+		}
 		i = end - base;
 	}
 	mem_copy(old, now, PAGE_SIZE);
