@@ -30,10 +30,15 @@ UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 # Test programs: cmocka binaries from tests/*/test_*.c and scripts tests/*/test_*.sh, all speaking TAP.
 TEST_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/*/test_*.c))
 TEST_SH := $(wildcard tests/*/test_*.sh)
+# Flat kernels for tests/guest: flat_* without paging at first, the others linked high as Linux is.
+GUEST_ELF := $(patsubst tests/guest/%.c,$(B)/guest/%.elf,$(wildcard tests/guest/*.c))
+GUEST_CFLAGS := -m32 -std=gnu11 -O1 -g -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
+	-fno-asynchronous-unwind-tables -mgeneral-regs-only -Wall -Wextra -Werror
+GUEST_LDFLAGS := -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_RUNS ?= 20000
 
-.PHONY: all rebase setup check check-ready unit demo guests boots boot-time headers layers tidy format format-check fuzz fuzz-run \
+.PHONY: all rebase setup check check-ready unit flat demo guests boots boot-time headers layers tidy format format-check fuzz fuzz-run \
 	install docs clean distclean
 all: $(B)/paravane
 
@@ -63,14 +68,22 @@ $(B)/tests/%: tests/%.c $(B)/libparavane.a Makefile
 print-%:
 	@echo "$($*)"
 
+guest_link = $(if $(filter flat_%,$(notdir $(1))),flat,high)
+$(B)/guest/%.elf: tests/guest/%.c $(wildcard tests/guest/lib/*) Makefile
+	@mkdir -p $(@D)
+	gcc -I. $(GUEST_CFLAGS) $(if $(filter high,$(call guest_link,$*)),-DGUEST_HIGH) $(GUEST_LDFLAGS) \
+		-T tests/guest/lib/$(call guest_link,$*).ld -o $@ tests/guest/lib/boot.S tests/guest/lib/guest.c $<
+
 setup:
 	@tests/setup.sh
 
 # Packages that setup installs change what this file finds (llvm-config), so the rest runs in a second make.
 check: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) check-ready
-check-ready: all $(TEST_BIN) $(B)/docs/gen/tables guests
+check-ready: all $(TEST_BIN) $(GUEST_ELF) $(B)/docs/gen/tables guests
 	@B=$(B) tests/run $(sort $(TEST_SH)) $(sort $(TEST_BIN))
+flat: all $(GUEST_ELF)
+	@B=$(B) tests/run tests/guest/test_guests.sh
 unit: $(UNIT)
 	@B=$(B) tests/run $(UNIT)
 

@@ -147,7 +147,8 @@ static enum decision decide(struct vm *vm)
 			return GO_OUT_OF_LINE; /* into the middle of a displaced instruction */
 	} else {
 		shadow_enter_user(vm);
-		if (!(cs->attr & ATTR_DB))
+		/* With IOPL 3 user code may use POPF as CLI and STI, and read IF: nothing of that traps. */
+		if (!(cs->attr & ATTR_DB) || (v->eflags & FL_IOPL) == FL_IOPL)
 			return GO_OUT_OF_LINE;
 	}
 	if (v->eip > cs->limit)

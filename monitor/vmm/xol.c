@@ -114,17 +114,36 @@ static int branch(struct vm *vm, const struct insn *insn)
 
 /* --- running the copy ------------------------------------------------------------------------------------ */
 
-/* Does the instruction need the FPU (#NM under CR0.TS and CR0.EM, SDM 3A 2.5)? */
-static bool uses_fpu(const struct insn *insn)
+/* Opcodes of map 0F that work on MMX or SSE registers. */
+static bool is_vector_opcode(uint8_t op)
 {
+	return (op >= 0x10 && op <= 0x17) || (op >= 0x28 && op <= 0x2f) || (op >= 0x50 && op <= 0x7f) || op == 0xc2 ||
+	       (op >= 0xc4 && op <= 0xc6) || (op >= 0xd0);
+}
+
+/*
+ * The exception that CR0.TS or CR0.EM gives the instruction, EXC_NONE without (SDM 3A 2.5, table 9-3): x87 code
+ * and saving its state raise #NM under either, WAIT under TS with MP, MMX and SSE #UD under EM, AVX knows TS only.
+ */
+static unsigned fpu_exception(const struct vcpu *v, const struct insn *insn)
+{
+	bool ts = v->cr0 & CR0_TS, em = v->cr0 & CR0_EM;
 	uint8_t op = insn->opcode;
 
+	if (insn->map == 0 && op == 0x9b)
+		return ts && (v->cr0 & CR0_MP) ? EXC_NM : EXC_NONE;
 	if (insn->map == 0)
-		return op >= 0xd8 && op <= 0xdf;
-	if (insn->map != 1)
-		return insn->map >= 0x10 || !(op == 0xf0 || op == 0xf1 || op == 0x82);
-	return (op >= 0x10 && op <= 0x17) || (op >= 0x28 && op <= 0x2f) || (op >= 0x50 && op <= 0x7f) || op == 0xc2 ||
-	       (op >= 0xc4 && op <= 0xc6) || (op >= 0xd0) || (op == 0xae && insn->has_mem && insn->reg < 7);
+		return (ts || em) && op >= 0xd8 && op <= 0xdf ? EXC_NM : EXC_NONE;
+	if (insn->map >= 0x10)
+		return ts ? EXC_NM : EXC_NONE;
+	if (insn->map == 1 && op == 0xae && insn->has_mem && insn->reg < 2) /* FXSAVE, FXRSTOR */
+		return ts || em ? EXC_NM : EXC_NONE;
+	if (insn->map == 1 && op == 0xae && insn->has_mem && insn->reg >= 4 && insn->reg < 7) /* XSAVE and kin */
+		return ts ? EXC_NM : EXC_NONE;
+	if (insn->map == 1 ? !is_vector_opcode(op) && !(op == 0xae && insn->has_mem && insn->reg < 4)
+			   : op == 0xf0 || op == 0xf1 || op == 0x82)
+		return EXC_NONE;
+	return em ? EXC_UD : ts ? EXC_NM : EXC_NONE;
 }
 
 /* Enter the slot; the copy ends at `len`. */
@@ -178,6 +197,7 @@ static int run_copy(struct vm *vm, const uint8_t *bytes, unsigned len, unsigned 
 int xol_execute(struct vm *vm, const struct insn *insn, const uint8_t *bytes)
 {
 	struct vcpu *v = &vm->vcpu;
+	unsigned vector;
 
 	if (insn_is_sensitive(insn) && policy_get(insn->op)->lowering != LOWER_VERBATIM)
 		return emulate(vm, insn) < 0 ? -EFAULT : 0;
@@ -185,8 +205,9 @@ int xol_execute(struct vm *vm, const struct insn *insn, const uint8_t *bytes)
 		v->shadow = 0;
 		return branch(vm, insn);
 	}
-	if ((v->cr0 & (CR0_TS | CR0_EM)) && uses_fpu(insn))
-		return vcpu_raise(v, EXC_NM, false, 0);
+	vector = fpu_exception(v, insn);
+	if (vector != EXC_NONE)
+		return vcpu_raise(v, vector, false, 0);
 	if (insn->width != 32) {
 		vm_stop(vm, STOP_GUEST, v->eip, "16-bit code: not supported outside 32-bit segments");
 		return -ECANCELED;

@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Runs every flat guest of guests.txt (or those named as arguments) in every mode and compares what it prints with
+# NAME.exp. Modes: step (the image as it is: all kernel code is executed out of line), auto and trap (patched), w1 and
+# w4 (patched, that many workers), qemu (QEMU TCG as a second opinion, without the lines that start with '~').
+# With REBASE=1 the step mode's output becomes the expected one: review the diff against the SDM.
+cd "$(dirname "$0")/../.." || exit 1
+B=${B:-build/${MODE:-rel}}
+P=$B/paravane
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+n=0
+failed=0
+
+report() # verdict name
+{
+	n=$((n + 1))
+	echo "$1 $n - $2"
+	[ "$1" = ok ] || failed=1
+}
+
+# Guests may print what is theirs alone (addresses of the monitor never): nothing is filtered but carriage returns.
+run_paravane() # mode image options...
+{
+	local mode=$1
+	shift
+	if [ "$term" ]; then
+		"$P" run "$@" $opts --memory 64M </dev/null >"$tmp/out" 2>"$tmp/err" &
+		sleep "$term"
+		kill -TERM $!
+		wait $!
+	else
+		timeout -k 5 60 "$P" run "$@" $opts --memory 64M </dev/null >"$tmp/out" 2>"$tmp/err"
+	fi
+	echo "status $?" >>"$tmp/out"
+	tr -d '\r' <"$tmp/out" >"$tmp/$mode"
+	compare "$mode" "tests/guest/$name.exp"
+}
+
+compare() # mode expected
+{
+	if diff -u --label expected --label "$1" "$2" "$tmp/$1" >"$tmp/diff"; then
+		report ok "$name $1"
+	else
+		head -40 "$tmp/diff" | sed 's/^/# /'
+		head -5 "$tmp/err" | sed 's/^/# stderr: /'
+		report "not ok" "$name $1"
+	fi
+}
+
+run_qemu()
+{
+	timeout -k 5 60 qemu-system-i386 -accel tcg -cpu max -kernel "$1" -m 64 -serial stdio -display none \
+		-monitor none -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=0x04 </dev/null 2>"$tmp/err" |
+		tr -d '\r' >"$tmp/qemu"
+	grep -v -e '^~' -e '^status ' "tests/guest/$name.exp" >"$tmp/qemu.exp"
+	compare qemu "$tmp/qemu.exp"
+}
+
+while read -r name status flags; do
+	case $name in '' | '#'*) continue ;; esac
+	[ $# -gt 0 ] && [[ " $* " != *" $name "* ]] && continue
+	elf=$B/guest/$name.elf
+	opts='' term='' qemu=yes
+	for f in $flags; do
+		case $f in
+		noqemu) qemu= ;;
+		opt=*) opts="$opts ${f#opt=}" ;;
+		term=*) term=${f#term=} ;;
+		esac
+	done
+	if [ "${REBASE-}" ]; then
+		timeout 60 "$P" run "$elf" $opts --memory 64M </dev/null 2>/dev/null | tr -d '\r' >"tests/guest/$name.exp"
+		echo "status $status" >>"tests/guest/$name.exp"
+	fi
+	run_paravane step "$elf"
+	if "$P" patch "$elf" -o "$tmp/pv" >"$tmp/err" 2>&1 && "$P" verify "$elf" "$tmp/pv" >"$tmp/err" 2>&1; then
+		report ok "$name patched and verified"
+		run_paravane auto "$tmp/pv"
+		run_paravane trap "$tmp/pv" --mode trap
+		run_paravane w1 "$tmp/pv" --workers 1
+		run_paravane w4 "$tmp/pv" --workers 4
+	else
+		head -5 "$tmp/err" | sed 's/^/# /'
+		report "not ok" "$name patched and verified"
+	fi
+	if [ "$qemu" ]; then
+		if command -v qemu-system-i386 >/dev/null; then
+			run_qemu "$elf"
+		else
+			report ok "$name qemu # SKIP qemu-system-i386 is not installed"
+		fi
+	fi
+done <tests/guest/guests.txt
+echo "1..$n"
+exit $failed
