@@ -47,7 +47,7 @@ done
 	printf '%s#' "${text//$'\e[6n'/}" # the shell asks a terminal where its cursor is
 	printf '%s\n' "$c" >&4
 done
-tr -d '\r' <&3
+tr -d '\r' <&3 | sed 's|\x1b\[6n||g'
 exec 4>&-
 wait "$vm_pid"
 status=$?
