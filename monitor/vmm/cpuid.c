@@ -17,7 +17,7 @@
 #include "monitor/vmm/vm.h"
 
 #define MAX_BASIC 0xdu
-#define MAX_EXTENDED 0x80000008u
+#define MAX_EXTENDED 0x80000021u
 #define KVM_BASE 0x40000000u
 #define HOLE_LEAF 0x40000100u
 #define ANY UINT32_MAX /* subleaf */
@@ -95,6 +95,7 @@ static const struct allow {
 	{0x80000004, ANY, {ALL, ALL, ALL, ALL}},
 	{0x80000005, ANY, {ALL, ALL, ALL, ALL}},	/* AMD: caches and TLBs */
 	{0x80000006, ANY, {ALL, ALL, ALL, ALL}},
+	{0x80000021, ANY, {BIT(2) | BIT(6), 0, 0, 0}},	/* AMD: LFENCE serialises, null selectors clear the base */
 	{0x80000008, ANY, {0, BIT(0) | BIT(2), 0, 0}},	/* AMD: CLZERO, XSAVE always saves error pointers */
 };
 /* clang-format on */
@@ -263,6 +264,10 @@ void cpuid_read(const struct vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t o
 		break;
 	case 0x80000000:
 		cap(&out[CPUID_EAX], MAX_EXTENDED);
+		break;
+	case 0x80000021:
+		/* Sampling transient state is for the host to prevent: VERW in the guest would only be an exit. */
+		out[CPUID_ECX] = cpuid_host_is_amd() ? BIT(1) | BIT(2) : 0; /* TSA_SQ_NO, TSA_L1_NO */
 		break;
 	case 0x80000007:
 		out[CPUID_EDX] = BIT(8); /* the TSC is invariant: kvm-clock is built on it */

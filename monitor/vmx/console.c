@@ -194,6 +194,7 @@ static unsigned fetch_out(struct console *c, struct ring *from_guest)
 	full = ring_used(from_guest) >= RING_HIGH;
 	c->out_pos = 0;
 	c->out_len = ring_get_many(from_guest, c->out_buf, sizeof(c->out_buf));
+	panic_feed(&c->panic, c->out_buf, c->out_len);
 	if (c->out < 0)
 		c->out_pos = c->out_len; /* --console none: the guest must not stall on it */
 	return full ? CONSOLE_MOVED : 0;

@@ -10,6 +10,7 @@
 
 #include "monitor/dev/ring.h"
 #include "monitor/vmx/options.h"
+#include "monitor/vmx/panic.h"
 
 #define ESCAPE_KEY 0x01 /* Ctrl-A */
 
@@ -26,6 +27,7 @@ struct console {
 	int in, out; /* -1: none, or at its end */
 	bool in_tty, out_owned;
 	struct escape escape;
+	struct panic_watch panic;
 	uint8_t in_buf[4096], out_buf[4096];
 	uint32_t in_len, out_pos, out_len;
 };

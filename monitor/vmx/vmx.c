@@ -66,6 +66,9 @@ struct vmx {
 	uint32_t stop_code;
 	int signal;		/* that ended the run, 0 without */
 	bool stopped_by_worker; /* not by the VMX itself */
+	uint32_t panic_looks;	/* since the guest's panic line was seen */
+	uint64_t panic_next_ms; /* of the next look, CLOCK_MONOTONIC */
+	uint64_t panic_halts;	/* how often it had halted then */
 	char stop_text[256];
 };
 
@@ -341,6 +344,35 @@ static bool watch_set(struct vmx *x, struct watch *w, int fd, uint32_t events, u
 	return false;
 }
 
+/*
+ * The guest printed the line of a panic. It is one if nothing but CPL 0 code runs from then on and never halts: a
+ * panicked Linux spins. Looks ten times; returns the ms to the next look, -1 when there is none.
+ */
+static int serve_panic(struct vmx *x)
+{
+	const struct vm *vm = x->vm;
+	struct timespec now;
+	uint64_t ms;
+
+	if (strstr(x->o->append, "panic=")) /* the guest has its own idea of what to do next */
+		return -1;
+	if (!x->panic_looks)
+		x->panic_halts = vm->stats.hypercalls[HC_HLT];
+	if (vm->vcpu.cpl != 0 || vm->stats.hypercalls[HC_HLT] != x->panic_halts) {
+		x->console.panic = (struct panic_watch){0};
+		x->panic_looks = 0;
+		return -1;
+	}
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	if (x->panic_looks && ms < x->panic_next_ms)
+		return (int)(x->panic_next_ms - ms);
+	x->panic_next_ms = ms + PANIC_LOOK_MS;
+	if (++x->panic_looks > PANIC_LOOKS)
+		stop(x, STOP_CRASH, "%s", "its kernel panicked");
+	return PANIC_LOOK_MS;
+}
+
 /* Move console bytes; returns the time to sleep at most, in ms. */
 static int serve_console(struct vmx *x)
 {
@@ -356,6 +388,8 @@ static int serve_console(struct vmx *x)
 	ready |= watch_set(x, &x->out, console_wants_out(c) ? c->out : -1, EPOLLOUT, SOURCE_OUT);
 	if (ready)
 		return 0;
+	if (c->panic.seen)
+		return serve_panic(x);
 	return c->in_len ? 100 : -1; /* the guest says when input fits again; do not rely on it */
 }
 
@@ -387,6 +421,10 @@ static int end_status(const struct vmx *x, struct diag *d)
 	const char *text = x->stop_text;
 	char at[64];
 
+	if (x->console.panic.seen && (x->stop == STOP_RESET || x->stop == STOP_POWEROFF)) {
+		diag_set(d, 0, "the guest crashed: its kernel panicked");
+		return EXIT_STATUS_CRASH;
+	}
 	switch (x->stop) {
 	case STOP_POWEROFF:
 		if (!x->stop_code)
