@@ -8,12 +8,11 @@
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/state.h"
+#include "monitor/vmm/user_code.h"
 #include "monitor/vmm/worker.h"
-#include "monitor/vmm/world.h"
 
 #define INVLPG_DROPS 32 /* so many before a table counts as one that is remapped all the time */
 #define INVLPG_RUN 64
-#define USER_CODE_PAIR_ESCAPE 0x0f /* first byte of SYSCALL (0F 05) and SYSENTER (0F 34) */
 
 static unsigned slot_shift(const struct vcpu *v)
 {
@@ -339,40 +338,6 @@ static struct shadow_table *table_for(struct vm *vm, struct gva at, const struct
 	t->pdpte = w->pdpte;
 	t->pde = w->pde;
 	return t;
-}
-
-/*
- * A user page that contains SYSCALL or SYSENTER may not run directly: the host would take it, and the guest's EIP
- * would be lost (docs/limits.md). Where the bytes stand inside other instructions, as they mostly do, decoding
- * from before them shows it.
- */
-static bool user_code_is_clean(struct vm *vm, struct gpa page)
-{
-	const uint8_t *p = vm_ram(vm, gpa(page.a & ~(uint64_t)0xfff), PAGE_SIZE);
-	struct insn insn;
-
-	if (!p)
-		return false;
-	for (unsigned i = 0; i + 1 < PAGE_SIZE; i++) {
-		unsigned votes = 0;
-
-		if (p[i] != USER_CODE_PAIR_ESCAPE || (p[i + 1] != 0x05 && p[i + 1] != 0x34))
-			continue;
-		world_fpu_guard();
-		for (unsigned back = 24; back < 40 && back <= i; back++) { /* decoding synchronises itself */
-			unsigned pos = i - back;
-
-			while (pos < i) {
-				int len = insn_decode(&insn, p + pos, PAGE_SIZE - pos, 0, 32);
-
-				pos += len > 0 ? (unsigned)len : 1;
-			}
-			votes += pos == i;
-		}
-		if (votes >= 8 || i < 40)
-			return false;
-	}
-	return true;
 }
 
 struct mapping {
