@@ -62,7 +62,7 @@ for kernel in 686 686-pae; do
 		rm -f "$work/console"
 		to_marker "$work/console" qemu-system-i386 -accel tcg -nographic -no-reboot -m "$memory" \
 			-kernel "$guests/vmlinuz-$kernel" -initrd "$guests/initrd-test.cpio.gz" \
-			-append "console=ttyS0 battery=no" >>"$work/q"
+			-append "console=ttyS0 battery=no noreplace-smp noisapnp" >>"$work/q"
 		rm -f "$work/console"
 		to_marker "$work/console" "$pv" run "$work/vmlinux-$kernel.pv" --memory "${memory}M" \
 			--initrd "$guests/initrd-test.cpio.gz" --append "console=ttyS0 battery=no" >>"$work/p"
