@@ -10,6 +10,7 @@
  *   +0x1000  gate page: 64-bit code of the monitor; GATE_EXIT and GATE_CALL are its entry points
  *   +0x2000  instructions executed out of line; +0x3000 their redirected operands (both the monitor's)
  *   +0x10000 stubs (32-bit code) and landing pads (64-bit code), loaded from the patched image
+ *   +0x1000000 translated blocks, their landing pads behind them; +0x2000000 their lookup table (the monitor's)
  *   +0x7000000 (the top 16 MiB of the usual hole) never mapped: wrapped segment offsets must fault there
  *
  * A landing pad is 11 bytes of 64-bit code, `mov $site, %r15d; jmp hole+GATE_EXIT`, reached from 32-bit code
@@ -34,6 +35,10 @@
 #define ABI_XOL_PAGE 0x2000
 #define ABI_BOUNCE_PAGE 0x3000
 #define ABI_STUBS 0x10000
+#define ABI_BLOCKS 0x1000000
+#define ABI_BLOCKS_SIZE 0x1000000
+#define ABI_LOOKUP 0x2000000
+#define ABI_LOOKUP_SIZE 0x80000
 
 #define GATE_EXIT (ABI_GATE_PAGE + 0x000) /* from landing pads; 64-bit code, site in R15D */
 #define GATE_CALL (ABI_GATE_PAGE + 0x080) /* from `lcall`; 64-bit code, number in EAX */
@@ -55,6 +60,7 @@
 #define VCPU_SCRATCH0 0x0c /* owned by a stub from its start to its commit */
 #define VCPU_SCRATCH1 0x10
 #define VCPU_VERSION 0x14 /* ABI_VERSION */
+#define VCPU_TARGET 0x18  /* where a translated indirect branch goes */
 #define VCPU_SEL 0x20	  /* the guest's selectors, zero-extended, in enum seg order: ES CS SS DS FS GS */
 #define VCPU_LDTR 0x38
 #define VCPU_TR 0x3c
@@ -80,12 +86,14 @@ struct vcpu_page {
 	uint32_t flags_hi;
 	uint32_t scratch0, scratch1;
 	uint32_t version;
-	uint32_t reserved[2];
+	uint32_t target;
+	uint32_t reserved;
 	uint32_t sel[6];
 	uint32_t ldtr, tr;
 	uint32_t cr0, cr1_reserved, cr2, cr3, cr4;
 };
 
+_Static_assert(offsetof(struct vcpu_page, target) == VCPU_TARGET, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, sel) == VCPU_SEL, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, tr) == VCPU_TR, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, cr4) == VCPU_CR4, "abi.h");

@@ -28,6 +28,11 @@ void emit_aim(struct lower *l, uint32_t *chain);
 /* Far jump to the landing pad of `in`, which is made on first use. */
 void emit_exit(struct lower *l, struct lower_insn *in, struct place at);
 
+#define OPCODE_STORE 0x89 /* mov r32, r/m32 */
+#define OPCODE_LOAD 0x8b  /* mov r/m32, r32 */
+/* opcode with register `reg` and a word of the vCPU page as its operands (lower_sensitive.c). */
+void emit_vcpu(struct lower *l, struct place at, uint8_t opcode, unsigned reg, uint32_t field);
+
 /* lower_sensitive.c: the inline part of a sensitive instruction, and its out-of-line part. `first` is the
  * place of its first emitted instruction. */
 void lower_sensitive(struct lower *l, struct lower_insn *in, struct place first);

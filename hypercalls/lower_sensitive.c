@@ -16,8 +16,6 @@
 #include "hypercalls/policy.h"
 
 #define PREFIX_SS 0x36
-#define OPCODE_STORE 0x89 /* mov r32, r/m32 */
-#define OPCODE_LOAD 0x8b  /* mov r/m32, r32 */
 #define MODRM_DISP32 0x05 /* mod 0, rm 5: disp32 alone */
 #define MODRM_ESP 0x04	  /* mod 0, rm 4: SIB */
 #define SIB_ESP 0x24
@@ -28,7 +26,7 @@
 #define FLAGS_UNUSUAL 0x1f7100u
 
 /* prefix opcode /reg disp32: an instruction on a word of the vCPU page */
-static void vcpu_op(struct lower *l, struct place at, uint8_t opcode, unsigned reg, uint32_t field)
+void emit_vcpu(struct lower *l, struct place at, uint8_t opcode, unsigned reg, uint32_t field)
 {
 	uint8_t b[7] = {PREFIX_SS, opcode, (uint8_t)(MODRM_DISP32 | reg << 3)};
 
@@ -94,13 +92,13 @@ static void lower_sti(struct lower *l, struct lower_insn *in, struct place first
 		lower_sti_short(l, in, first);
 		return;
 	}
-	vcpu_op(l, first, OPCODE_STORE, REG_CX, VCPU_SCRATCH0);
-	vcpu_op(l, inside, OPCODE_LOAD, REG_CX, VCPU_PENDING);
+	emit_vcpu(l, first, OPCODE_STORE, REG_CX, VCPU_SCRATCH0);
+	emit_vcpu(l, inside, OPCODE_LOAD, REG_CX, VCPU_PENDING);
 	emit(l, saved, jecxz_over_exit, sizeof(jecxz_over_exit));
-	vcpu_op(l, saved, OPCODE_LOAD, REG_CX, VCPU_SCRATCH0);
+	emit_vcpu(l, saved, OPCODE_LOAD, REG_CX, VCPU_SCRATCH0);
 	emit_exit(l, in, inside);
 	vcpu_store_imm(l, saved, VCPU_IF_DELTA, 0);
-	vcpu_op(l, after, OPCODE_LOAD, REG_CX, VCPU_SCRATCH0);
+	emit_vcpu(l, after, OPCODE_LOAD, REG_CX, VCPU_SCRATCH0);
 }
 
 /* The hardware's own pushf commits: it moves ESP and may fault, as the guest's would. */
@@ -113,16 +111,16 @@ static void lower_pushf(struct lower *l, const struct lower_insn *in, struct pla
 	struct place both = {.guest = in->va, .state = POINT_AFTER, .flags = POINT_SCRATCH0 | POINT_SCRATCH1};
 
 	emit(l, first, pushf, sizeof(pushf));
-	vcpu_op(l, after, OPCODE_STORE, REG_CX, VCPU_SCRATCH0);
-	vcpu_op(l, after, OPCODE_STORE, REG_DX, VCPU_SCRATCH1);
+	emit_vcpu(l, after, OPCODE_STORE, REG_CX, VCPU_SCRATCH0);
+	emit_vcpu(l, after, OPCODE_STORE, REG_DX, VCPU_SCRATCH1);
 	stack_op(l, after, OPCODE_LOAD);
-	vcpu_op(l, ecx, OPCODE_LOAD, REG_DX, VCPU_IF_DELTA);
+	emit_vcpu(l, ecx, OPCODE_LOAD, REG_DX, VCPU_IF_DELTA);
 	lea_ecx_edx(l, both);
-	vcpu_op(l, both, OPCODE_LOAD, REG_DX, VCPU_FLAGS_HI);
+	emit_vcpu(l, both, OPCODE_LOAD, REG_DX, VCPU_FLAGS_HI);
 	lea_ecx_edx(l, both);
 	stack_op(l, both, OPCODE_STORE);
-	vcpu_op(l, both, OPCODE_LOAD, REG_CX, VCPU_SCRATCH0);
-	vcpu_op(l, edx, OPCODE_LOAD, REG_DX, VCPU_SCRATCH1);
+	emit_vcpu(l, both, OPCODE_LOAD, REG_CX, VCPU_SCRATCH0);
+	emit_vcpu(l, edx, OPCODE_LOAD, REG_DX, VCPU_SCRATCH1);
 }
 
 /*
@@ -145,21 +143,21 @@ static void lower_popf(struct lower *l, struct lower_insn *in, struct place firs
 	emit_jcc_slow(l, inside, CC_NE, &in->slow[0]);
 	vcpu_cmp_zero(l, inside, VCPU_FLAGS_HI);
 	emit_jcc_slow(l, inside, CC_NE, &in->slow[0]);
-	vcpu_op(l, inside, OPCODE_STORE, REG_CX, VCPU_SCRATCH0);
+	emit_vcpu(l, inside, OPCODE_STORE, REG_CX, VCPU_SCRATCH0);
 	stack_op(l, inside, OPCODE_LOAD);
 	emit(l, saved, and_if, sizeof(and_if));
-	vcpu_op(l, saved, 0x85, REG_CX, VCPU_PENDING); /* test %ecx,pending: both 0x200, or nothing to do */
+	emit_vcpu(l, saved, 0x85, REG_CX, VCPU_PENDING); /* test %ecx,pending: both 0x200, or nothing to do */
 	emit_jcc_slow(l, saved, CC_NE, &in->slow[1]);
 	emit(l, saved, lea_delta, sizeof(lea_delta));
-	vcpu_op(l, saved, OPCODE_STORE, REG_CX, VCPU_IF_DELTA);
-	vcpu_op(l, after_saved, OPCODE_LOAD, REG_CX, VCPU_SCRATCH0);
+	emit_vcpu(l, saved, OPCODE_STORE, REG_CX, VCPU_IF_DELTA);
+	emit_vcpu(l, after_saved, OPCODE_LOAD, REG_CX, VCPU_SCRATCH0);
 	emit(l, after, popf, sizeof(popf));
 }
 
 /* PUSH Sreg. The segment stands in bits 3 to 5 of the opcode in both maps (SDM 2D B.1.4.6). */
 static void lower_push_seg(struct lower *l, const struct lower_insn *in, struct place first)
 {
-	vcpu_op(l, first, 0xff, 6, VCPU_SEL + 4u * (in->insn.opcode >> 3 & 7));
+	emit_vcpu(l, first, 0xff, 6, VCPU_SEL + 4u * (in->insn.opcode >> 3 & 7));
 }
 
 /* MOV r16/r32, Sreg; selectors are zero-extended in the vCPU page, as the 32-bit form does. */
@@ -169,7 +167,7 @@ static void lower_mov_seg(struct lower *l, const struct lower_insn *in, struct p
 	uint32_t field = VCPU_SEL + 4u * in->insn.reg;
 
 	if (!(in->insn.prefixes & INSN_OPSIZE)) {
-		vcpu_op(l, first, OPCODE_LOAD, in->insn.rm, field);
+		emit_vcpu(l, first, OPCODE_LOAD, in->insn.rm, field);
 		return;
 	}
 	put32(b + 4, l->hole_base + ABI_VCPU_PAGE + field);
@@ -193,7 +191,7 @@ static void lower_cr_read(struct lower *l, struct lower_insn *in, struct place f
 	bool kept = in->insn.reg == 0 || (in->insn.reg >= 2 && in->insn.reg <= 4);
 
 	if (kept && in->insn.map == 1 && in->insn.opcode == 0x20)
-		vcpu_op(l, first, OPCODE_LOAD, in->insn.rm, VCPU_CR0 + 4u * in->insn.reg);
+		emit_vcpu(l, first, OPCODE_LOAD, in->insn.rm, VCPU_CR0 + 4u * in->insn.reg);
 	else
 		emit_exit(l, in, first);
 }
@@ -238,7 +236,7 @@ void lower_slow_path(struct lower *l, struct lower_insn *in)
 
 	if (in->slow[1] != SLOW_NONE) {
 		emit_aim(l, &in->slow[1]);
-		vcpu_op(l, saved, OPCODE_LOAD, REG_CX, VCPU_SCRATCH0);
+		emit_vcpu(l, saved, OPCODE_LOAD, REG_CX, VCPU_SCRATCH0);
 	}
 	if (in->slow[0] != SLOW_NONE) {
 		emit_aim(l, &in->slow[0]);
