@@ -9,6 +9,7 @@
 #include "monitor/vmm/online.h"
 #include "monitor/vmm/shadow.h"
 #include "monitor/vmm/state.h"
+#include "monitor/vmm/translate.h"
 #include "monitor/vmm/worker.h"
 #include "monitor/vmm/world.h"
 
@@ -60,14 +61,14 @@ static void text_bounds(const struct manifest *m, uint32_t *first, uint32_t *pag
 		*candidates += (m->verified[i].end - m->verified[i].start) >> PAGE_SHIFT;
 }
 
-size_t code_arena_size(const struct manifest *m)
+size_t code_arena_size(const struct vm_config *cfg, const struct manifest *m)
 {
 	uint32_t first, pages, candidates;
 
 	text_bounds(m, &first, &pages, &candidates);
 	return (size_t)pages * (sizeof(struct code_page) + 2 * STARTS_PER_PAGE) +
 	       (size_t)candidates * (PAGE_SIZE + STARTS_PER_PAGE) + (size_t)m->h.n_points * sizeof(struct code_resume) +
-	       8 * 64;
+	       (size_t)(cfg->ram_size >> PAGE_SHIFT) + 9 * 64;
 }
 
 static int by_guest(const void *a, const void *b)
@@ -140,6 +141,8 @@ int code_init(struct vm *vm, struct diag *d)
 	text_bounds(m, &first, &pages, &candidates);
 	c->first_gpa = first - vm->cfg.alias_delta;
 	c->n_pages = pages;
+	c->n_ram = (uint32_t)(vm->cfg.ram_size >> PAGE_SHIFT);
+	c->ram = carve(&at, c->n_ram);
 	c->page = carve(&at, pages * sizeof(*c->page));
 	c->pristine = carve(&at, (size_t)candidates * PAGE_SIZE);
 	c->starts = carve(&at, (size_t)candidates * STARTS_PER_PAGE);
@@ -176,7 +179,7 @@ bool code_protected(const struct vm *vm, uint32_t pfn)
 {
 	const struct code_page *p = page_of(vm, pfn);
 
-	return p && p->state != CODE_DATA;
+	return (p && p->state != CODE_DATA) || (pfn < code_of(vm)->n_ram && code_of(vm)->ram[pfn] & RAM_TRANSLATED);
 }
 
 /* Windows jump by distance: they work at the link address, and at the physical one while the stubs are there too. */
@@ -192,7 +195,16 @@ bool code_verified(const struct vm *vm, struct gva at, struct gpa page)
 {
 	const struct code_page *p = page_of(vm, (uint32_t)(page.a >> PAGE_SHIFT));
 
-	return p && p->state == CODE_VERIFIED && address_fits(vm, at, page);
+	return p && p->state == CODE_VERIFIED && vm->cfg.mode != MODE_TRANSLATE && address_fits(vm, at, page);
+}
+
+bool code_runs_directly(const struct vm *vm, uint32_t eip)
+{
+	const struct code *c = code_of(vm);
+	uint32_t offset = eip - vm->cfg.alias_delta - c->first_gpa;
+
+	return offset < c->n_pages << PAGE_SHIFT && c->page[offset >> PAGE_SHIFT].state == CODE_VERIFIED &&
+	       vm->cfg.mode != MODE_TRANSLATE && !test_bit(c->interior, offset);
 }
 
 static void protect_everywhere(struct vm *vm, uint32_t pfn)
@@ -201,25 +213,50 @@ static void protect_everywhere(struct vm *vm, uint32_t pfn)
 	shadow_protect(vm, pfn);
 }
 
+static void forget_translation(struct vm *vm, uint32_t pfn)
+{
+	if (pfn >= code_of(vm)->n_ram || !(code_of(vm)->ram[pfn] & RAM_TRANSLATED))
+		return;
+	code_of(vm)->ram[pfn] &= (uint8_t)~RAM_TRANSLATED;
+	translate_drop_page(vm, pfn);
+}
+
+void code_note_translated(struct vm *vm, uint32_t pfn)
+{
+	bool known = code_protected(vm, pfn);
+
+	code_of(vm)->ram[pfn] |= RAM_TRANSLATED;
+	if (!known)
+		protect_everywhere(vm, pfn);
+}
+
 void code_demote(struct vm *vm, uint32_t pfn)
 {
 	struct code_page *p = page_of(vm, pfn);
+	bool was_code = p && p->state != CODE_DATA;
 
-	if (!p || p->state == CODE_DATA)
+	if (!code_protected(vm, pfn))
 		return;
-	online_clear(vm, pfn); /* the guest's bytes come back before it writes */
-	p->state = CODE_DATA;
-	p->demotions++;
-	vm->stats.pages_demoted++;
+	if (was_code) {
+		online_clear(vm, pfn); /* the guest's bytes come back before it writes */
+		p->state = CODE_DATA;
+		p->demotions++;
+		vm->stats.pages_demoted++;
+		translate_unchain_direct(vm);
+	}
+	forget_translation(vm, pfn);
 	protect_everywhere(vm, pfn);
 }
 
 void code_note_alias(struct vm *vm, uint32_t pfn)
 {
-	struct code_page *p = page_of(vm, pfn);
+	if (pfn < code_of(vm)->n_ram)
+		code_of(vm)->ram[pfn] |= RAM_ALIASED;
+}
 
-	if (p)
-		p->aliased = 1;
+bool code_aliased(const struct vm *vm, uint32_t pfn)
+{
+	return pfn < code_of(vm)->n_ram && code_of(vm)->ram[pfn] & RAM_ALIASED;
 }
 
 /* --- verification of rewritten pages ---------------------------------------------------------------------- */
@@ -361,13 +398,15 @@ bool code_execute(struct vm *vm, struct gva at, struct gpa page)
 	uint32_t pfn = (uint32_t)(page.a >> PAGE_SHIFT);
 	struct code_page *p = page_of(vm, pfn);
 
-	if (!p || !p->candidate || p->state == CODE_REFUSED || !address_fits(vm, at, page))
+	if (!p || !p->candidate || p->state == CODE_REFUSED || !address_fits(vm, at, page) ||
+	    vm->cfg.mode == MODE_TRANSLATE)
 		return false;
 	if (p->state == CODE_VERIFIED)
 		return true;
 	/* Read-only everywhere first: what is checked must be what runs. */
 	p->state = CODE_REFUSED;
 	if (recheck_page(vm, pfn)) {
+		forget_translation(vm, pfn);
 		p->state = CODE_VERIFIED;
 		vm->stats.pages_reverified++;
 	} else {

@@ -13,7 +13,7 @@
 #include "monitor/vmm/vm.h"
 
 int code_init(struct vm *vm, struct diag *d);
-size_t code_arena_size(const struct manifest *m);
+size_t code_arena_size(const struct vm_config *cfg, const struct manifest *m);
 
 /* Must this page frame stay read-only? */
 bool code_protected(const struct vm *vm, uint32_t pfn);
@@ -25,6 +25,11 @@ bool code_verified(const struct vm *vm, struct gva at, struct gpa page);
 void code_demote(struct vm *vm, uint32_t pfn);
 /* A writable mapping of the page is made at another address than its linked one. */
 void code_note_alias(struct vm *vm, uint32_t pfn);
+bool code_aliased(const struct vm *vm, uint32_t pfn);
+/* Blocks are translated from the page: keep it read-only until it is written to. */
+void code_note_translated(struct vm *vm, uint32_t pfn);
+/* Does guest address eip lie on a page of the kernel image that is verified as it stands, and outside windows? */
+bool code_runs_directly(const struct vm *vm, uint32_t eip);
 /* The vCPU is idle: verify some pages that were rewritten. */
 /* Returns false when none is left. */
 bool code_idle(struct vm *vm);

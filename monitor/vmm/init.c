@@ -9,6 +9,7 @@
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/shadow.h"
 #include "monitor/vmm/state.h"
+#include "monitor/vmm/translate.h"
 #include "monitor/vmm/worker.h"
 #include "monitor/vmm/world.h"
 #include "monitor/vmm/xol.h"
@@ -25,8 +26,8 @@ static size_t tables_size(const struct vm_config *cfg)
 
 size_t vmm_arena_size(const struct vm_config *cfg, const struct manifest *manifest)
 {
-	return round_page(sizeof(struct vm)) + tables_size(cfg) +
-	       round_page(sizeof(struct vmm_state) + code_arena_size(manifest));
+	return round_page(sizeof(struct vm)) + tables_size(cfg) + translate_arena_size(cfg) +
+	       round_page(sizeof(struct vmm_state) + code_arena_size(cfg, manifest));
 }
 
 void vm_stop(struct vm *vm, enum stop_kind kind, uint32_t code, const char *text)
@@ -60,7 +61,8 @@ int vmm_init(struct vm *vm, struct diag *d)
 
 	for (unsigned i = 0; i < vm->cfg.n_workers; i++)
 		at += round_page(sizeof(struct shadow_table) * SHADOW_TABLES);
-	vm->vmm = s = (struct vmm_state *)at;
+	vm->vmm = s = (struct vmm_state *)(at + translate_arena_size(&vm->cfg));
+	translate_init(vm, at);
 	at = (uint8_t *)vm + round_page(sizeof(struct vm));
 	for (unsigned i = 0; i < vm->cfg.n_workers; i++) {
 		s->workers[i].shadow.tables = (struct shadow_table *)at;

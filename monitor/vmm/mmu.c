@@ -7,6 +7,7 @@
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/shadow.h"
 #include "monitor/vmm/state.h"
+#include "monitor/vmm/translate.h"
 #include "monitor/vmm/worker.h"
 
 static int gp0(struct vm *vm)
@@ -22,6 +23,7 @@ static void mode_changed(struct vm *vm)
 	worker_self()->root = vm->vcpu.cr3 & ~0x1full;
 	vm->vmm->loaded_cr3 = vm->vcpu.cr3;
 	worker_log(vm, LOG_FLUSH_ALL, 0);
+	translate_forget_mappings(vm);
 }
 
 int mmu_set_cr0(struct vm *vm, uint32_t value)
@@ -60,6 +62,7 @@ void mmu_load_cr3(struct vm *vm)
 	vm->vmm->loaded_cr3 = vm->vcpu.cr3;
 	if (vm->vmm->code.alias_active)
 		shadow_alias(vm, false);
+	translate_check_mappings(vm, false);
 	worker_switch(vm);
 }
 
@@ -76,6 +79,7 @@ int mmu_set_cr4(struct vm *vm, uint32_t value)
 		mode_changed(vm);
 	} else if (changed & CR4_PGE) {
 		shadow_validate_all(vm);
+		translate_check_mappings(vm, true);
 		worker_log(vm, LOG_FLUSH_ALL, 0);
 	}
 	return 0;
@@ -84,5 +88,6 @@ int mmu_set_cr4(struct vm *vm, uint32_t value)
 void mmu_invlpg(struct vm *vm, struct gva at)
 {
 	shadow_invlpg(vm, at);
+	translate_invlpg(vm, at);
 	worker_log(vm, LOG_INVLPG, at.a);
 }

@@ -20,6 +20,7 @@
 #include "monitor/vmm/shadow_seg.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/trace.h"
+#include "monitor/vmm/translate.h"
 #include "monitor/vmm/trap.h"
 #include "monitor/vmm/worker.h"
 #include "monitor/vmm/world.h"
@@ -113,12 +114,15 @@ static bool canonical(struct vm *vm, uint32_t raw)
 {
 	struct vcpu *v = &vm->vcpu;
 	const struct vcpu_page *page = vm_vcpu_page(vm);
-	const struct manifest_point *p = code_point(vm, raw);
+	bool block = v->cpl != 3 && translate_contains(vm, raw);
+	const struct manifest_point *p = block ? translate_point(vm, raw) : code_point(vm, raw);
 
 	v->eip = raw;
+	vm->vmm->in_block = block;
+	vm->vmm->point_flags = p ? p->flags : 0;
 	if (!p)
 		return true;
-	v->eip = code_guest_address(vm, p->guest, raw);
+	v->eip = block ? p->guest : code_guest_address(vm, p->guest, raw);
 	if (p->state == POINT_AFTER)
 		return false;
 	if (p->flags & POINT_SCRATCH0)
@@ -130,7 +134,7 @@ static bool canonical(struct vm *vm, uint32_t raw)
 
 /* --- the decision ------------------------------------------------------------------------------------------ */
 
-enum decision { GO_DIRECT, GO_OUT_OF_LINE, GO_RAISED };
+enum decision { GO_DIRECT, GO_TRANSLATE, GO_OUT_OF_LINE, GO_RAISED };
 
 /* May the vCPU, as it stands, run on the CPU itself? (DESIGN section 2; the one place where that is decided.) */
 static enum decision decide(struct vm *vm)
@@ -143,8 +147,10 @@ static enum decision decide(struct vm *vm)
 	if (v->cpl != 3) {
 		if (!segment_is_flat(cs) || !segment_is_flat(&v->seg[SEG_SS]) || (v->eflags & FL_TF))
 			return GO_OUT_OF_LINE;
+		if (vm->cfg.mode == MODE_TRANSLATE || translate_ready(vm))
+			return GO_TRANSLATE;
 		if (code_in_window(vm, v->eip) && code_enter_address(vm, v->eip) == v->eip)
-			return GO_OUT_OF_LINE; /* into the middle of a displaced instruction */
+			return GO_TRANSLATE; /* into the middle of a displaced instruction */
 	} else {
 		shadow_enter_user(vm);
 		/* With IOPL 3 user code may use POPF as CLI and STI, and read IF: nothing of that traps. */
@@ -161,6 +167,8 @@ static enum decision decide(struct vm *vm)
 		return GO_DIRECT;
 	case SHADOW_RAISED:
 		return GO_RAISED;
+	case SHADOW_UNVERIFIED:
+		return v->cpl == 3 ? GO_OUT_OF_LINE : GO_TRANSLATE;
 	default:
 		return GO_OUT_OF_LINE;
 	}
@@ -175,6 +183,10 @@ static void exit_pad(struct vm *vm)
 	uint32_t index = st->world.site, next;
 	const struct manifest_site *site = &vm->manifest.sites[index];
 
+	if (index >= TRANSLATE_SITE) {
+		translate_exit(vm, index);
+		return;
+	}
 	run_count(vm, EXIT_STUB);
 	if (index >= vm->manifest.h.n_sites || v->cpl == 3) {
 		vm_stop(vm, STOP_GUEST, index, "the guest jumped into a landing pad");
@@ -230,7 +242,8 @@ static void exit_signal(struct vm *vm, bool segments_changed)
 	if (w->reason == WORLD_KICK) {
 		run_count(vm, EXIT_KICK);
 		st->step_boundary = !whole;
-		if (whole && vm->vcpu.cpl != 3 && code_after_sti(vm, vm->vcpu.eip))
+		if (whole && vm->vcpu.cpl != 3 &&
+		    (st->in_block ? st->point_flags & POINT_SHADOW : code_after_sti(vm, vm->vcpu.eip)))
 			vm->vcpu.shadow = 1;
 		return;
 	}
@@ -258,18 +271,24 @@ void run_exit(struct vm *vm, bool segments_changed)
 	}
 }
 
-static void enter_direct(struct vm *vm)
+/* Where direct execution starts for vcpu->eip. */
+static uint32_t direct_address(struct vm *vm)
+{
+	const struct vmm_state *st = vm->vmm;
+	const struct vcpu *v = &vm->vcpu;
+
+	if (v->cpl == 3)
+		return v->eip;
+	translate_goes_direct(vm);
+	return st->resume_hint && st->resume_eip == v->eip ? st->resume_hint : code_enter_address(vm, v->eip);
+}
+
+static void enter(struct vm *vm, uint32_t raw)
 {
 	struct vmm_state *st = vm->vmm;
-	struct vcpu *v = &vm->vcpu;
 	struct world *w = &st->world;
-	uint32_t raw = w->eip;
 
 	run_prepare(vm);
-	if (!st->resume_raw)
-		raw = st->resume_hint && st->resume_eip == v->eip && v->cpl != 3 ? st->resume_hint
-		      : v->cpl == 3						 ? v->eip
-				    : code_enter_address(vm, v->eip);
 	st->resume_hint = 0;
 	st->resume_raw = 0;
 	w->iret.rip = w->eip = raw;
@@ -339,6 +358,25 @@ static void step_out_of_line(struct vm *vm)
 	}
 }
 
+/* The block for vcpu->eip; false when there is none and what was due instead is done. */
+static bool translated(struct vm *vm, uint32_t *raw)
+{
+	if (vm->cfg.mode == MODE_DIRECT) {
+		vm_stop(vm, STOP_GUEST, vm->vcpu.eip, "code that is not verified (--mode=direct runs nothing else)");
+		return false;
+	}
+	switch (translate_enter(vm, raw)) {
+	case TRANSLATE_ENTER:
+		return true;
+	case TRANSLATE_RAISED:
+		run_count(vm, EXIT_PAGE_GUEST);
+		return false;
+	default:
+		step_out_of_line(vm);
+		return false;
+	}
+}
+
 static void __attribute__((noreturn)) wait_for_the_end(struct vm *vm)
 {
 	for (;;)
@@ -349,6 +387,7 @@ void run_pass(struct vm *vm)
 {
 	struct vmm_state *st = vm->vmm;
 	struct vcpu *v = &vm->vcpu;
+	uint32_t raw = st->world.eip;
 
 	if ((v->cr0 & CR0_PG) && v->cr3 != st->loaded_cr3) { /* by a task switch */
 		mmu_load_cr3(vm);
@@ -375,10 +414,15 @@ void run_pass(struct vm *vm)
 			run_count(vm, EXIT_PAGE_GUEST);
 			return;
 		case GO_DIRECT:
+			raw = direct_address(vm);
+			break;
+		case GO_TRANSLATE:
+			if (!translated(vm, &raw))
+				return;
 			break;
 		}
 	}
-	enter_direct(vm);
+	enter(vm, raw);
 }
 
 void vmm_worker(struct vm *vm, unsigned index)

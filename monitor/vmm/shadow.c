@@ -8,6 +8,7 @@
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/state.h"
+#include "monitor/vmm/translate.h"
 #include "monitor/vmm/user_code.h"
 #include "monitor/vmm/worker.h"
 
@@ -541,7 +542,7 @@ void shadow_protect(struct vm *vm, uint32_t pfn)
 	struct shadow *s = self();
 	struct shadow_table *t;
 
-	if (c->page[pfn - (c->first_gpa >> PAGE_SHIFT)].aliased) {
+	if (code_aliased(vm, pfn)) {
 		for (unsigned n = 0; n < s->n_tables; n++) {
 			t = &s->tables[n];
 			for (unsigned i = 0; t->used && i < table_pages(t); i++)
@@ -578,7 +579,13 @@ static void map_stubs(struct vm *vm, uint32_t base)
 
 void shadow_map_hole(struct vm *vm)
 {
-	map_stubs(vm, vm->cfg.hole_base);
+	const struct vm_config *cfg = &vm->cfg;
+
+	map_stubs(vm, cfg->hole_base);
+	if (!translate_possible(cfg))
+		return;
+	host_mmap(cfg->hole_base + ABI_BLOCKS, ABI_BLOCKS_SIZE, PROT_READ | PROT_EXEC, cfg->ram_fd, cfg->blocks_off);
+	host_mmap(cfg->hole_base + ABI_LOOKUP, ABI_LOOKUP_SIZE, PROT_READ, cfg->ram_fd, cfg->lookup_off);
 }
 
 void shadow_alias(struct vm *vm, bool on)

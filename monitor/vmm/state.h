@@ -74,16 +74,22 @@ enum code_state {
 
 #define ONLINE_BREAKPOINTS 128
 
+enum ram_bits { /* of any page of guest RAM */
+	RAM_TRANSLATED = 1, /* translated blocks came from it: read-only in every alias */
+	RAM_ALIASED = 2,    /* was mapped writable at other than its linked address: protecting it needs a search */
+};
+
 struct code_page { /* one a page of the kernel image's text */
 	uint8_t candidate; /* the manifest lists it as verified */
 	uint8_t state;	   /* enum code_state */
 	uint8_t idle_refused; /* not looked at again while idle: freed .init.text that holds data by now */
-	uint8_t aliased;   /* was mapped writable elsewhere: protecting it needs a search */
 	uint16_t demotions;
 	uint32_t verified_index; /* of its `starts` and `pristine` block */
 };
 
 struct code {
+	uint8_t *ram; /* mask of enum ram_bits, a page frame each */
+	uint32_t n_ram;
 	struct code_page *page; /* index (gpa - first_gpa) >> 12 */
 	uint32_t first_gpa, n_pages;
 	uint8_t *pristine; /* last verified bytes, PAGE_SIZE a candidate page */
@@ -131,8 +137,11 @@ struct worker {
 
 
 
+struct translate; /* translate_state.h */
+
 struct vmm_state {
 	struct world world;
+	struct translate *translate;
 	struct code code;
 	struct ldt_slot ldt[LDT_SLOTS];
 	uint32_t ldt_clock, ldt_next_generation;
@@ -146,6 +155,8 @@ struct vmm_state {
 	uint32_t next_worker; /* who gets the baton when the current instruction is done */
 	struct worker workers[WORKERS_MAX];
 	uint8_t step_boundary; /* entering only to reach the next stub boundary */
+	uint8_t point_flags;   /* of the point where a stub or block was left last; 0 elsewhere */
+	uint8_t in_block;      /* the guest was left in a translated block */
 	uint8_t resume_raw;    /* re-enter at world.eip: the guest instruction is unfinished and invisible */
 	uint8_t segments_changed; /* at the last exit the guest had loaded a segment register by itself */
 	uint8_t write_own_page;	  /* the instruction writes to the page it is on: that must not be executable now */

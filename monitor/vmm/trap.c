@@ -32,7 +32,8 @@ static int pass_on(struct vm *vm, unsigned vector, bool has_error, uint32_t erro
 /* The original instruction at a site: decoded once at load. NULL when eip is no site in a window. */
 static const struct insn *site_insn(struct vm *vm)
 {
-	uint32_t site = vm->vcpu.cpl == 3 ? MANIFEST_NONE : code_site_at(vm, vm->vcpu.eip);
+	bool direct = vm->vcpu.cpl != 3 && !vm->vmm->in_block;
+	uint32_t site = direct ? code_site_at(vm, vm->vcpu.eip) : MANIFEST_NONE;
 
 	if (site == MANIFEST_NONE || vm->manifest.sites[site].window == MANIFEST_NONE)
 		return NULL;
@@ -185,7 +186,7 @@ static int breakpoint(struct vm *vm, unsigned vector)
 	site = code_online(vm, v->eip) ? NULL : site_insn(vm);
 	if (site)
 		return emulate_counted(vm, site, EXIT_BREAKPOINT);
-	if (v->cpl != 3 && code_in_window(vm, v->eip)) { /* our filling: control came into the middle of a window */
+	if (v->cpl != 3 && !vm->vmm->in_block && code_in_window(vm, v->eip)) { /* our filling: control came into the middle of a window */
 		run_count(vm, EXIT_BREAKPOINT);
 		run_count_site(vm, EXIT_BREAKPOINT, v->eip, OP_NONE);
 		return 0;

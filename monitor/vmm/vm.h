@@ -8,7 +8,7 @@
  *
  *   ARENA_BASE  struct vm, then page states, then the manifest's tables
  *   RAM_BASE    the RAM memfd whole: guest RAM at offset gpa, then the "tail": vCPU page, gate page, stubs,
- *               a page of ones for reads of absent memory, a bounce page
+ *               a page of ones for reads of absent memory, a bounce page, translated blocks and their table
  */
 #ifndef MONITOR_VMM_VM_H
 #define MONITOR_VMM_VM_H
@@ -26,7 +26,7 @@
 #define RAM_BASE 0x280000000000ull
 #define WORKERS_MAX 64
 
-enum run_mode { MODE_AUTO, MODE_TRAP };
+enum run_mode { MODE_AUTO, MODE_TRAP, MODE_DIRECT, MODE_TRANSLATE };
 
 /* Why the guest was left; the index of vm->stats.exits. */
 enum exit_reason {
@@ -51,7 +51,7 @@ struct vm_config {
 	uint64_t ram_size;  /* bytes, page multiple */
 	uint64_t tail;	    /* RAM memfd offset of the tail (== ram_size rounded up) */
 	uint64_t tail_size;
-	uint64_t vcpu_off, gate_off, stubs_off, ones_off, bounce_off; /* RAM memfd offsets inside the tail */
+	uint64_t vcpu_off, gate_off, stubs_off, ones_off, bounce_off, blocks_off, lookup_off; /* RAM memfd offsets inside the tail */
 	uint64_t stubs_size;
 	uint32_t hole_base, hole_size;
 	uint32_t alias_delta; /* link minus physical address of the kernel image; 0 when it runs identity mapped */
@@ -118,6 +118,7 @@ struct vm_stats {
 	uint64_t baton_passes;
 	uint64_t pages_verified, pages_demoted, pages_reverified, pages_refused;
 	uint64_t code_candidates, code_verified, code_refused; /* pages, at the end of the run */
+	uint64_t blocks, block_insns, blocks_dropped, block_flushes, branches_chained;
 	uint64_t interrupts[256];
 	uint64_t guest_tsc_start, guest_tsc_init;
 	struct site_count sites[SITE_COUNTS]; /* open hash by va */

@@ -80,10 +80,15 @@ static int parse_console(struct run_options *o, const char *text, struct diag *d
 
 static int parse_mode(struct run_options *o, const char *text, struct diag *d)
 {
-	if (strcmp(text, "auto") && strcmp(text, "trap"))
-		return diag_set(d, -EINVAL, "--mode %s: unknown; one of auto, trap", text);
-	o->trap = !strcmp(text, "trap");
-	return 0;
+	static const char *const names[] = {
+	    [MODE_AUTO] = "auto", [MODE_TRAP] = "trap", [MODE_DIRECT] = "direct", [MODE_TRANSLATE] = "translate"};
+
+	for (unsigned m = 0; m < ARRAY_LEN(names); m++)
+		if (!strcmp(text, names[m])) {
+			o->mode = m;
+			return 0;
+		}
+	return diag_set(d, -EINVAL, "--mode %s: unknown; one of auto, direct, translate, trap", text);
 }
 
 static int parse_workers(struct run_options *o, const char *text, struct diag *d)

@@ -27,7 +27,7 @@ struct run_options {
 	uint64_t memory;    /* bytes, multiple of 4 KiB */
 	enum console_kind console;
 	const char *console_path; /* CONSOLE_FILE */
-	bool trap;		  /* --mode=trap */
+	uint8_t mode;		  /* enum run_mode */
 	unsigned workers;
 	const char *audit; /* NULL without */
 	const char *trace; /* NULL without */

@@ -32,6 +32,8 @@ static const char *kind_name(unsigned kind)
 		return "breakpoint";
 	case EXIT_STEP:
 		return "step";
+	case EXIT_BLOCK_CALL:
+		return "translated";
 	case EXIT_PAGE_CODE:
 		return "unverified";
 	default:
@@ -124,6 +126,11 @@ static void print_pages(const struct vm *vm, FILE *out)
 	    {"code pages demoted by a guest write", s->pages_demoted},
 	    {"code pages verified again", s->pages_reverified},
 	    {"code pages refused", s->pages_refused},
+	    {"blocks translated", s->blocks},
+	    {"instructions in them", s->block_insns},
+	    {"blocks dropped by guest writes", s->blocks_dropped},
+	    {"translation cache flushes", s->block_flushes},
+	    {"branches chained", s->branches_chained},
 	    {"baton passes between workers", s->baton_passes},
 	    {"host mmap", s->host_mmap},
 	    {"host mprotect", s->host_mprotect},
@@ -186,6 +193,10 @@ static const char *site_reason(const struct vm *vm, const struct site_count *s)
 		return "the page was not verified, or was stepped through";
 	if (s->va < vm->cfg.kernel_split)
 		return "user code, which is not patched";
+	if (s->kind == EXIT_BLOCK_CALL && vm->cfg.mode == MODE_TRANSLATE)
+		return "--mode=translate";
+	if (s->kind == EXIT_BLOCK_CALL)
+		return "the page was not verified: translated";
 	if (!m)
 		return vm->cfg.patched ? "the patcher did not find it" : "the image is not patched";
 	if (m->reason && m->reason < vm->manifest.h.n_strings)

@@ -131,7 +131,7 @@ static int map_memory(struct vmx *x, struct diag *d)
 	cfg->hole_base = x->image.patched ? m->h.hole_base : ABI_HOLE_BASE;
 	cfg->hole_size = x->image.patched ? m->h.hole_size : ABI_HOLE_SIZE;
 	cfg->stubs_size = x->image.stubs.mem_size;
-	cfg->mode = x->o->trap ? MODE_TRAP : MODE_AUTO;
+	cfg->mode = x->o->mode;
 	cfg->n_workers = (uint8_t)x->o->workers;
 	cfg->patched = x->image.patched;
 	memory_layout(cfg);

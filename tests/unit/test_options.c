@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "monitor/vmm/vm.h"
 #include "monitor/vmx/options.h"
 
 static struct diag d;
@@ -37,7 +38,7 @@ static void defaults(void **state)
 	assert_string_equal(o.append, "");
 	assert_int_equal(o.memory, MEMORY_DEFAULT);
 	assert_int_equal(o.console, CONSOLE_STDIO);
-	assert_false(o.trap);
+	assert_int_equal(o.mode, MODE_AUTO);
 	assert_int_equal(o.workers, WORKERS_DEFAULT);
 	assert_false(o.stats);
 }
@@ -57,7 +58,7 @@ static void everything_given(void **state)
 	assert_int_equal(o.memory, 2ull << 30);
 	assert_int_equal(o.console, CONSOLE_FILE);
 	assert_string_equal(o.console_path, "/tmp/c");
-	assert_true(o.trap);
+	assert_int_equal(o.mode, MODE_TRAP);
 	assert_int_equal(o.workers, 2);
 	assert_string_equal(o.audit, "a");
 	assert_true(o.stats);

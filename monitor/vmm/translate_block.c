@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* See translate.h: gathers the instructions of a block and has them emitted. */
+#include <errno.h>
+
+#include "monitor/vmm/code.h"
+#include "monitor/vmm/mem.h"
+#include "monitor/vmm/paging.h"
+#include "monitor/vmm/state.h"
+#include "monitor/vmm/translate_state.h"
+#include "monitor/vmm/world.h"
+
+#define FLAGS_ARITHMETIC 0x8d5u /* CF PF AF ZF SF OF */
+
+/* The instructions on their way into a block. */
+struct gather {
+	struct lower_insn insn[BLOCK_INSNS];
+	uint8_t bytes[BLOCK_INSNS][INSN_MAX];
+	unsigned n;
+	uint32_t second_page; /* where the last instruction ends on another one */
+};
+
+struct lower block_emitter(const struct vm *vm)
+{
+	const struct translate *t = vm->vmm->translate;
+	uint32_t va = vm->cfg.hole_base + ABI_BLOCKS;
+	uint8_t *at = (uint8_t *)RAM_BASE + vm->cfg.blocks_off;
+
+	return (struct lower){
+	    .hole_base = vm->cfg.hole_base,
+	    .code = at,
+	    .code_va = va,
+	    .code_cap = ABI_BLOCKS_SIZE - PADS_SIZE,
+	    .code_len = t->code_len,
+	    .pads = at + ABI_BLOCKS_SIZE - PADS_SIZE,
+	    .pads_va = va + ABI_BLOCKS_SIZE - PADS_SIZE,
+	    .pads_cap = PADS_SIZE,
+	    .pads_len = t->pads_len,
+	    .points = t->point,
+	    .points_cap = POINTS,
+	    .n_points = t->n_points,
+	};
+}
+
+void block_emitted(struct vm *vm, const struct lower *l)
+{
+	struct translate *t = vm->vmm->translate;
+
+	t->code_len = (uint32_t)l->code_len;
+	t->pads_len = (uint32_t)l->pads_len;
+	t->n_points = (uint32_t)l->n_points;
+}
+
+/* --- gathering --------------------------------------------------------------------------------------------- */
+
+/* The page behind the one that holds `at`; 0 when the guest may not fetch there. */
+static uint32_t bind_next(struct vm *vm, uint32_t at)
+{
+	uint32_t next = (at & PAGE_MASK) + PAGE_SIZE;
+	struct walk w;
+
+	if (paging_walk(vm, gva(next), ACCESS_FETCH, &w) < 0 || !vm_ram(vm, w.at, PAGE_SIZE))
+		return 0;
+	paging_mark(vm, &w, false);
+	return cache_bind(vm, next >> PAGE_SHIFT, (uint32_t)(w.at.a >> PAGE_SHIFT), w.global);
+}
+
+/* Fetch and decode the instruction at `at`. Its length; 0 when it has no place in this block. */
+static int gather_one(struct vm *vm, struct gather *g, uint32_t at, uint32_t page)
+{
+	const struct translate *t = vm->vmm->translate;
+	struct lower_insn *in = &g->insn[g->n];
+	uint8_t *bytes = g->bytes[g->n];
+	uint32_t offset = at & (PAGE_SIZE - 1), size = PAGE_SIZE - offset < INSN_MAX ? PAGE_SIZE - offset : INSN_MAX;
+	int len;
+
+	*in = (struct lower_insn){.bytes = bytes, .va = at, .site = MANIFEST_NONE};
+	mem_copy(bytes, vm_ram(vm, gpa(((uint64_t)t->page[page].pfn << PAGE_SHIFT) + offset), size), size);
+	code_original(vm, at, bytes, size);
+	len = insn_decode(&in->insn, bytes, size, at, 32);
+	if (len > 0 || size == INSN_MAX || g->n)
+		return len > 0 ? len : 0;
+	/* It reaches into the next page: a block of its own. */
+	g->second_page = bind_next(vm, at);
+	if (!g->second_page)
+		return 0;
+	mem_copy(bytes + size, vm_ram(vm, gpa((uint64_t)t->page[g->second_page].pfn << PAGE_SHIFT), INSN_MAX - size),
+		 INSN_MAX - size);
+	code_original(vm, at, bytes, INSN_MAX);
+	len = insn_decode(&in->insn, bytes, INSN_MAX, at, 32);
+	return len > 0 ? len : 0;
+}
+
+static void gather(struct vm *vm, struct gather *g, uint32_t eip, uint32_t page)
+{
+	uint32_t at = eip;
+
+	g->n = 0;
+	g->second_page = 0;
+	while (g->n < BLOCK_INSNS && !((at ^ eip) & PAGE_MASK) && !g->second_page) {
+		int len = gather_one(vm, g, at, page);
+		enum lower_shape shape;
+
+		if (!len)
+			break;
+		shape = lower_block_shape(&g->insn[g->n].insn);
+		if (shape == LOWER_ALONE)
+			break;
+		g->n++;
+		at += (uint32_t)len;
+		if (shape == LOWER_ENDS)
+			break;
+	}
+}
+
+/* Arithmetic flags are alive wherever control may leave the block. */
+static void find_dead_flags(struct gather *g)
+{
+	uint32_t live = FLAGS_ARITHMETIC;
+
+	for (unsigned n = g->n; n-- > 0;) {
+		const struct insn *i = &g->insn[n].insn;
+
+		g->insn[n].flags_dead = !(live & FLAGS_ARITHMETIC);
+		live = i->flow == FLOW_NEXT && !insn_is_sensitive(i) ? (live & ~i->flags_written) | i->flags_read
+								     : FLAGS_ARITHMETIC;
+	}
+}
+
+/* --- emitting ---------------------------------------------------------------------------------------------- */
+
+static bool has_site(const struct insn *i)
+{
+	return insn_is_sensitive(i) && policy_get(i->op)->lowering != LOWER_VERBATIM;
+}
+
+static bool number_sites(struct translate *t, struct gather *g, uint32_t *n_sites)
+{
+	for (unsigned n = 0; n < g->n; n++)
+		if (has_site(&g->insn[n].insn))
+			g->insn[n].site = TRANSLATE_SITE + (*n_sites)++;
+	return *n_sites + 2 * BLOCK_INSNS < SITES && t->n_insns + BLOCK_INSNS < SITE_INSNS && t->n_blocks + 1 < BLOCKS;
+}
+
+static void record_sites(struct translate *t, const struct gather *g, const struct lower_exits *x)
+{
+	for (unsigned n = 0; n < g->n; n++) {
+		const struct lower_insn *in = &g->insn[n];
+
+		if (in->site == MANIFEST_NONE)
+			continue;
+		t->insn[t->n_insns] = in->insn;
+		t->site[in->site - TRANSLATE_SITE] =
+		    (struct site){.kind = SITE_EMULATE, .guest = in->va, .resume = in->resume, .insn = t->n_insns++};
+	}
+	for (size_t n = 0; n < x->n; n++)
+		t->site[x->exit[n].site - TRANSLATE_SITE] = (struct site){.kind = SITE_BRANCH,
+									  .guest = x->exit[n].guest,
+									  .jump = x->exit[n].jump,
+									  .stub = x->exit[n].stub};
+	t->n_sites = x->next_site - TRANSLATE_SITE;
+}
+
+struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
+{
+	struct translate *t = vm->vmm->translate;
+	struct lower_exit exit[BLOCK_INSNS + 1];
+	struct lower_exits x = {.exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup};
+	struct lower l = block_emitter(vm);
+	struct block b = {.eip = eip, .code = vm->cfg.hole_base + ABI_BLOCKS + t->code_len, .page = {page}};
+	uint32_t n_sites = t->n_sites;
+	struct gather g;
+
+	*full = false;
+	world_fpu_guard(); /* decoder and emitter may use vector registers */
+	gather(vm, &g, eip, page);
+	if (!g.n)
+		return NULL;
+	find_dead_flags(&g);
+	*full = !number_sites(t, &g, &n_sites);
+	x.next_site = TRANSLATE_SITE + n_sites;
+	if (*full)
+		return NULL;
+	if (lower_block(&l, g.insn, g.n, &x) < 0) {
+		*full = l.err == -ENOSPC;
+		return NULL;
+	}
+	block_emitted(vm, &l);
+	record_sites(t, &g, &x);
+	b.page[1] = g.second_page;
+	vm->stats.blocks++;
+	vm->stats.block_insns += g.n;
+	return cache_add(vm, &b);
+}

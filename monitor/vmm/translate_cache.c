@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * See translate.h: the tables of blocks, what drops them, and what makes them unreachable.
+ *
+ * Memory is handed out in one direction and taken back all at once: code addresses stay valid (though perhaps
+ * unreachable) until the cache is reset, which happens only while no guest state refers to it.
+ */
+#include "monitor/vmm/code.h"
+#include "monitor/vmm/mem.h"
+#include "monitor/vmm/paging.h"
+#include "monitor/vmm/state.h"
+#include "monitor/vmm/translate_state.h"
+
+static struct translate *translate_of(const struct vm *vm)
+{
+	return vm->vmm->translate;
+}
+
+static struct lower_slot *slot_of(const struct vm *vm, uint32_t eip)
+{
+	return (struct lower_slot *)(RAM_BASE + vm->cfg.lookup_off) + (eip & (LOWER_SLOTS - 1));
+}
+
+static uint32_t *bucket_of(const struct vm *vm, uint32_t eip)
+{
+	return &translate_of(vm)->bucket[(eip ^ eip >> 16) % BUCKETS];
+}
+
+static uint8_t *cache_byte(const struct vm *vm, uint32_t address)
+{
+	return (uint8_t *)RAM_BASE + vm->cfg.blocks_off + (address - vm->cfg.hole_base - ABI_BLOCKS);
+}
+
+/* --- branches ---------------------------------------------------------------------------------------------- */
+
+static void aim(struct vm *vm, const struct site *s, uint32_t target)
+{
+	uint32_t distance = target - (s->jump + 4);
+
+	mem_copy(cache_byte(vm, s->jump), &distance, 4);
+}
+
+void cache_chain(struct vm *vm, uint32_t site, uint32_t code, uint32_t *list)
+{
+	struct site *s = &translate_of(vm)->site[site];
+
+	if (s->kind != SITE_BRANCH || s->chained)
+		return;
+	aim(vm, s, code);
+	s->chained = true;
+	s->next = *list;
+	*list = site;
+	vm->stats.branches_chained++;
+}
+
+static void unchain(struct vm *vm, uint32_t *list)
+{
+	struct translate *t = translate_of(vm);
+
+	while (*list) {
+		struct site *s = &t->site[*list];
+
+		*list = s->next;
+		s->chained = false;
+		aim(vm, s, s->stub);
+	}
+}
+
+void translate_unchain_direct(struct vm *vm)
+{
+	unchain(vm, &translate_of(vm)->direct);
+}
+
+void cache_publish(struct vm *vm, uint32_t eip, uint32_t code)
+{
+	*slot_of(vm, eip) = (struct lower_slot){-eip, code};
+}
+
+/* --- reachability ------------------------------------------------------------------------------------------ */
+
+static void make_unreachable(struct vm *vm, struct block *b)
+{
+	struct lower_slot *slot = slot_of(vm, b->eip);
+
+	if (slot->code == b->code)
+		*slot = (struct lower_slot){0, 0};
+	unchain(vm, &b->incoming);
+}
+
+static uint32_t *next_on_page(struct block *b, uint32_t page)
+{
+	return &b->next_on_page[b->page[0] == page ? 0 : 1];
+}
+
+static void unbind(struct vm *vm, uint32_t page)
+{
+	struct translate *t = translate_of(vm);
+	struct block_page *p = &t->page[page];
+
+	if (!p->bound)
+		return;
+	t->epoch++;
+	p->bound = false;
+	t->by_linear[p->linear] = 0;
+	if (p->prev_bound)
+		t->page[p->prev_bound].next_bound = p->next_bound;
+	else
+		t->bound = p->next_bound;
+	if (p->next_bound)
+		t->page[p->next_bound].prev_bound = p->prev_bound;
+	for (uint32_t i = p->blocks; i; i = *next_on_page(&t->block[i], page))
+		if (!t->block[i].dead)
+			make_unreachable(vm, &t->block[i]);
+}
+
+uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global)
+{
+	struct translate *t = translate_of(vm);
+	uint32_t page = t->by_linear[linear];
+	struct block_page *p;
+
+	if (page && t->page[page].pfn == pfn) {
+		t->page[page].global = global;
+		return page;
+	}
+	if (page)
+		unbind(vm, page);
+	for (page = t->by_pfn[pfn]; page && t->page[page].linear != linear; page = t->page[page].next_of_pfn)
+		;
+	if (!page) {
+		if (t->n_pages == BLOCK_PAGES)
+			return 0;
+		page = t->n_pages++;
+		t->page[page] = (struct block_page){.linear = linear, .pfn = pfn, .next_of_pfn = t->by_pfn[pfn]};
+		t->by_pfn[pfn] = (uint16_t)page;
+	}
+	p = &t->page[page];
+	p->bound = true;
+	p->global = global;
+	p->prev_bound = 0;
+	p->next_bound = t->bound;
+	if (t->bound)
+		t->page[t->bound].prev_bound = page;
+	t->bound = page;
+	t->by_linear[linear] = (uint16_t)page;
+	return page;
+}
+
+struct block *cache_find(struct vm *vm, uint32_t eip)
+{
+	struct translate *t = translate_of(vm);
+
+	for (uint32_t i = *bucket_of(vm, eip); i; i = t->block[i].next_in_bucket) {
+		struct block *b = &t->block[i];
+
+		if (b->eip == eip && t->page[b->page[0]].bound && (!b->page[1] || t->page[b->page[1]].bound))
+			return b;
+	}
+	return NULL;
+}
+
+struct block *cache_add(struct vm *vm, const struct block *made)
+{
+	struct translate *t = translate_of(vm);
+	uint32_t i = t->n_blocks++;
+	struct block *b = &t->block[i];
+
+	*b = *made;
+	for (unsigned n = 0; n < 2 && b->page[n]; n++) {
+		b->next_on_page[n] = t->page[b->page[n]].blocks;
+		t->page[b->page[n]].blocks = i;
+		code_note_translated(vm, t->page[b->page[n]].pfn);
+	}
+	b->next_in_bucket = *bucket_of(vm, b->eip);
+	*bucket_of(vm, b->eip) = i;
+	return b;
+}
+
+/* --- mappings ---------------------------------------------------------------------------------------------- */
+
+static void check(struct vm *vm, uint32_t page)
+{
+	const struct block_page *p = &translate_of(vm)->page[page];
+	struct walk w;
+
+	if (paging_walk(vm, gva(p->linear << PAGE_SHIFT), ACCESS_FETCH, &w) < 0 || w.at.a >> PAGE_SHIFT != p->pfn)
+		unbind(vm, page);
+}
+
+void translate_invlpg(struct vm *vm, struct gva at)
+{
+	uint32_t page = translate_of(vm)->by_linear[at.a >> PAGE_SHIFT];
+
+	if (page)
+		check(vm, page);
+}
+
+void translate_check_mappings(struct vm *vm, bool globals)
+{
+	struct translate *t = translate_of(vm);
+
+	for (uint32_t page = t->bound, next; page; page = next) {
+		next = t->page[page].next_bound;
+		if (globals || !t->page[page].global)
+			check(vm, page);
+	}
+}
+
+void translate_forget_mappings(struct vm *vm)
+{
+	struct translate *t = translate_of(vm);
+
+	while (t->bound)
+		unbind(vm, t->bound);
+}
+
+/* --- dropping ---------------------------------------------------------------------------------------------- */
+
+static void leave_bucket(struct vm *vm, uint32_t i)
+{
+	struct translate *t = translate_of(vm);
+	uint32_t *at = bucket_of(vm, t->block[i].eip);
+
+	while (*at && *at != i)
+		at = &t->block[*at].next_in_bucket;
+	if (*at)
+		*at = t->block[i].next_in_bucket;
+}
+
+void translate_drop_page(struct vm *vm, uint32_t pfn)
+{
+	struct translate *t = translate_of(vm);
+
+	t->epoch++;
+	if (t->drops[pfn] < MIXED_DROPS)
+		t->drops[pfn]++;
+	for (uint32_t page = t->by_pfn[pfn]; page; page = t->page[page].next_of_pfn) {
+		for (uint32_t i = t->page[page].blocks; i; i = *next_on_page(&t->block[i], page)) {
+			struct block *b = &t->block[i];
+
+			if (b->dead)
+				continue;
+			b->dead = true;
+			make_unreachable(vm, b);
+			leave_bucket(vm, i);
+			vm->stats.blocks_dropped++;
+		}
+		t->page[page].blocks = 0;
+	}
+}
+
+static void make_lookup(struct vm *vm)
+{
+	struct translate *t = translate_of(vm);
+	struct lower l = block_emitter(vm);
+
+	t->site[t->n_sites] = (struct site){.kind = SITE_INDIRECT};
+	t->lookup = lower_lookup(&l, vm->cfg.hole_base + ABI_LOOKUP, TRANSLATE_SITE + t->n_sites++);
+	block_emitted(vm, &l);
+}
+
+void cache_reset(struct vm *vm)
+{
+	struct translate *t = translate_of(vm);
+
+	for (uint32_t page = 1; page < t->n_pages; page++) {
+		t->by_linear[t->page[page].linear] = 0;
+		t->by_pfn[t->page[page].pfn] = 0;
+	}
+	mem_set(t->bucket, 0, BUCKETS * sizeof(*t->bucket));
+	mem_set(slot_of(vm, 0), 0, ABI_LOOKUP_SIZE);
+	t->n_blocks = t->n_pages = t->n_sites = t->n_insns = 1;
+	t->n_points = t->code_len = t->pads_len = 0;
+	t->bound = t->direct = t->pending = 0;
+	t->epoch++;
+	make_lookup(vm);
+}

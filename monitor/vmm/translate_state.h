@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* Shared by the translator's files and nobody else. All indices are 1-based; 0 is none. */
+#ifndef MONITOR_VMM_TRANSLATE_STATE_H
+#define MONITOR_VMM_TRANSLATE_STATE_H
+
+#include "hypercalls/lower_block.h"
+#include "monitor/vmm/translate.h"
+
+#define BLOCK_INSNS 32 /* at most; vm, SIMD and string code seldom branches earlier */
+#define BLOCKS 131072
+#define BLOCK_PAGES 16384
+#define BUCKETS 65536
+#define SITES 524288
+#define SITE_INSNS 65536
+#define POINTS 2097152
+#define PADS_SIZE 0x500000 /* at the end of the cache */
+#define MIXED_DROPS 200	   /* so many, and a page holds data that changes: not worth translating */
+
+struct block {
+	uint32_t eip, code;
+	uint32_t page[2];	 /* of its first byte; of its last when that is another page */
+	uint32_t next_on_page[2];
+	uint32_t next_in_bucket;
+	uint32_t incoming; /* sites chained to it */
+	bool dead;
+};
+
+struct block_page { /* a linear page as it was mapped when code was translated there */
+	uint32_t linear, pfn; /* page numbers */
+	uint32_t blocks;      /* list by next_on_page */
+	uint32_t next_of_pfn;
+	uint32_t next_bound; /* list of all bound pages, doubly linked */
+	uint32_t prev_bound;
+	bool bound, global;
+};
+
+enum site_kind { SITE_NONE, SITE_EMULATE, SITE_BRANCH, SITE_INDIRECT };
+
+struct site {
+	uint32_t guest;	 /* the instruction, or where the branch goes */
+	uint32_t resume; /* EMULATE: code behind it */
+	uint32_t insn;	 /* EMULATE: index of its decoding */
+	uint32_t jump, stub; /* BRANCH: the rel32, and where it aims unchained */
+	uint32_t next;	 /* in the list that it is chained by */
+	uint8_t kind;
+	bool chained;
+};
+
+struct translate {
+	struct block *block;
+	struct block_page *page;
+	struct site *site; /* index: R15D - TRANSLATE_SITE */
+	struct insn *insn;
+	struct manifest_point *point;
+	uint32_t *bucket;
+	uint16_t *by_linear; /* bound page of a linear page number */
+	uint16_t *by_pfn;    /* first page of a page frame */
+	uint8_t *drops;	     /* of a page frame; at MIXED_DROPS it stays */
+	uint32_t n_blocks, n_pages, n_sites, n_insns, n_points;
+	uint32_t code_len, pads_len;
+	uint32_t lookup;       /* the shared routine */
+	uint32_t bound;	       /* list */
+	uint32_t direct;       /* sites chained to verified code */
+	uint32_t pending;      /* site of the branch that is on its way to its target */
+	uint32_t epoch;	       /* counts whatever may make a code address useless */
+	uint32_t hint, hint_eip, hint_epoch; /* code that continues behind the last exit */
+};
+
+/* translate_cache.c */
+void cache_reset(struct vm *vm);
+struct block *cache_find(struct vm *vm, uint32_t eip); /* only on bound pages */
+uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global);
+struct block *cache_add(struct vm *vm, const struct block *b);
+void cache_publish(struct vm *vm, uint32_t eip, uint32_t code); /* in the lookup table */
+void cache_chain(struct vm *vm, uint32_t site, uint32_t code, uint32_t *list);
+
+/* translate_block.c: from guest bytes to a block. NULL: the instruction has no block; full: *full is set. */
+struct lower block_emitter(const struct vm *vm);
+void block_emitted(struct vm *vm, const struct lower *l);
+struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full);
+
+#endif
