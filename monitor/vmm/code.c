@@ -520,6 +520,14 @@ uint32_t code_guest_address(const struct vm *vm, uint32_t link, uint32_t raw)
 	return raw - vm->cfg.hole_base < vm->cfg.hole_size ? link : link - vm->cfg.alias_delta;
 }
 
+uint32_t code_unlinked(const struct vm *vm, uint32_t eip)
+{
+	uint32_t link = code_of(vm)->first_gpa + vm->cfg.alias_delta;
+
+	return !(vm->vcpu.cr0 & CR0_PG) && eip - link < code_of(vm)->n_pages << PAGE_SHIFT ? eip - vm->cfg.alias_delta
+											    : eip;
+}
+
 uint32_t code_site_at(const struct vm *vm, uint32_t eip)
 {
 	const struct manifest *m = &vm->manifest;

@@ -50,6 +50,9 @@ const struct manifest_point *code_point(const struct vm *vm, uint32_t raw);
 /* A point's guest address in the terms that the guest runs in now (physical before paging is on). */
 uint32_t code_guest_address(const struct vm *vm, uint32_t link, uint32_t raw);
 
+/* A displaced call pushes the link address behind it; before paging is on its return leads to the physical one. */
+uint32_t code_unlinked(const struct vm *vm, uint32_t eip);
+
 /* The site at guest address eip, or MANIFEST_NONE. */
 uint32_t code_site_at(const struct vm *vm, uint32_t eip);
 

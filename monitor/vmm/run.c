@@ -145,6 +145,7 @@ static enum decision decide(struct vm *vm)
 	if ((v->cr0 & (CR0_TS | CR0_EM)) || v->shadow || vm->vmm->write_own_page)
 		return GO_OUT_OF_LINE;
 	if (v->cpl != 3) {
+		v->eip = code_unlinked(vm, v->eip);
 		if (!segment_is_flat(cs) || !segment_is_flat(&v->seg[SEG_SS]) || (v->eflags & FL_TF))
 			return GO_OUT_OF_LINE;
 		if (vm->cfg.mode == MODE_TRANSLATE || translate_ready(vm))
@@ -231,6 +232,10 @@ static void exit_signal(struct vm *vm, bool segments_changed)
 	struct world *w = &st->world;
 	bool whole = canonical(vm, w->eip);
 
+	/* However the vCPU comes to stand behind an STI: nothing is injected there. */
+	if (whole && vm->vcpu.cpl != 3 &&
+	    (st->in_block ? st->point_flags & POINT_SHADOW : code_after_sti(vm, vm->vcpu.eip)))
+		vm->vcpu.shadow = 1;
 	if (st->step_boundary && w->reason == WORLD_SIGNAL && w->trapno == EXC_DB) {
 		run_count(vm, EXIT_STEP);
 		st->step_boundary = !whole;
@@ -242,9 +247,6 @@ static void exit_signal(struct vm *vm, bool segments_changed)
 	if (w->reason == WORLD_KICK) {
 		run_count(vm, EXIT_KICK);
 		st->step_boundary = !whole;
-		if (whole && vm->vcpu.cpl != 3 &&
-		    (st->in_block ? st->point_flags & POINT_SHADOW : code_after_sti(vm, vm->vcpu.eip)))
-			vm->vcpu.shadow = 1;
 		return;
 	}
 	trace_exit(vm, "signal");

@@ -21,6 +21,7 @@
 #include "hypercalls/lower.h"
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/emulate.h"
+#include "monitor/vmm/gmem.h"
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/run.h"
 #include "monitor/vmm/shadow.h"
