@@ -253,6 +253,8 @@ static int add_skipped(struct recipe *r, const char *file, const char *why)
 
 static void forget(struct recipe *r)
 {
+	char *skipped = r->skipped;
+
 	free(r->name);
 	free(r->append);
 	free(r->exit_only);
@@ -260,7 +262,9 @@ static void forget(struct recipe *r)
 	for (size_t i = 0; i < r->n_vdso; i++)
 		free(r->vdso[i].name);
 	free(r->vdso);
-	*r = (struct recipe){.hole_base = ABI_HOLE_BASE, .skipped = r->skipped};
+	memset(r, 0, sizeof(*r));
+	r->hole_base = ABI_HOLE_BASE;
+	r->skipped = skipped;
 }
 
 int recipe_match(struct recipe *r, const struct image *img, const char *file, const char *text, size_t size,

@@ -57,8 +57,8 @@ const uint8_t *verify_patched(const struct verify_ctx *c, uint32_t va, uint32_t 
 
 /* verify_window.c: every window, its bytes and surroundings. */
 void verify_windows(struct verify_ctx *c);
-/* verify_stub.c: the stub of window w in lock-step with its run [va, end) of original instructions. */
-void verify_stub(struct verify_ctx *c, uint32_t w, uint32_t end);
+/* verify_stub.c: the stub of window `index` in lock-step with its run [va, end) of original instructions. */
+void verify_stub(struct verify_ctx *c, uint32_t index, uint32_t end);
 /* verify_relay.c. An instruction of a window, not its first, begins at `stub`. */
 void verify_copy_note(struct verify_ctx *c, uint32_t guest, uint32_t stub);
 /* Where a displaced branch to `target` must go. It goes to `actual`; in the middle of a window that is judged later. */

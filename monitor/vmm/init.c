@@ -37,7 +37,7 @@ void vm_stop(struct vm *vm, enum stop_kind kind, uint32_t code, const char *text
 
 	if (atomic_load(&vm->shared.stop) != STOP_NONE)
 		return;
-	for (; text[n] && n < sizeof(vm->shared.stop_text) - 1; n++)
+	for (; n < sizeof(vm->shared.stop_text) - 1 && text[n]; n++)
 		vm->shared.stop_text[n] = text[n];
 	vm->shared.stop_text[n] = 0;
 	atomic_store(&vm->shared.stop_code, code);

@@ -28,6 +28,7 @@ ${CC:-gcc} -m32 -std=gnu11 -O1 -Wall -Wextra -Werror -I. -DFIRST="$first" -DCOUN
 	-fno-stack-protector -fno-asynchronous-unwind-tables -mgeneral-regs-only -fno-delete-null-pointer-checks \
 	-nostdlib -static -Wl,-z,max-page-size=0x1000,-z,noexecstack,--no-warn-rwx-segments,--build-id=none \
 	-Wl,-T,tests/oracle/guest.ld -o "$out/guest" tests/oracle/guest.c >"$out/log" 2>&1 || fail
+# shellcheck disable=SC2046 # words
 ${CC:-gcc} -std=gnu11 -O1 -g $sanitize -Wall -Wextra -Werror -I. -o "$out/model" tests/oracle/model.c \
 	"$B/libparavane.a" $(make -s MODE="${B##*/}" print-LDLIBS) >"$out/log" 2>&1 || fail
 # isa-debug-exit turns the guest's 0 into 1; a triple fault of the harness is 0

@@ -358,7 +358,7 @@ static void test_mode4_linux_oneshot(void **state)
 	assert_int_equal(deadline(&p), NO_DEADLINE);
 	l.requested = false;
 	/* programmed again before it fired: only the new one fires */
-	set = ++at;
+	++at;
 	out(&p, 0x40, 0x10);
 	out(&p, 0x40, 0x27);
 	at += 5000;

@@ -40,7 +40,7 @@ static char small_path[64];
 static Elf32_Shdr section_named(const uint8_t *file, const char *name)
 {
 	Elf32_Ehdr eh;
-	Elf32_Shdr sh, names;
+	Elf32_Shdr sh = {0}, names;
 
 	memcpy(&eh, file, sizeof(eh));
 	memcpy(&names, file + eh.e_shoff + eh.e_shstrndx * sizeof(sh), sizeof(sh));
