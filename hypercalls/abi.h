@@ -7,7 +7,7 @@
  * a parameter of `patch`, recorded in the manifest. From its base:
  *
  *   +0x0000  vCPU page: read/write for the guest at CPL 0, shared with the monitor
- *   +0x1000  gate page: 64-bit code of the monitor; GATE_EXIT and GATE_CALL are its entry points
+ *   +0x1000  gate page: 64-bit code of the monitor; GATE_EXIT, GATE_CALL, GATE_SYSCALL enter it
  *   +0x2000  instructions executed out of line; +0x3000 their redirected operands (both the monitor's)
  *   +0x10000 stubs (32-bit code) and landing pads (64-bit code), loaded from the patched image
  *   +0x1000000 translated blocks, their landing pads behind them; +0x2000000 their lookup table (the monitor's)
@@ -42,6 +42,7 @@
 
 #define GATE_EXIT (ABI_GATE_PAGE + 0x000) /* from landing pads; 64-bit code, site in R15D */
 #define GATE_CALL (ABI_GATE_PAGE + 0x080) /* from `lcall`; 64-bit code, number in EAX */
+#define GATE_SYSCALL (ABI_GATE_PAGE + 0x100) /* from the vDSO's `lcall`, at CPL 3 */
 
 #define ABI_HOST_CS64 0x33 /* Linux __USER_CS, arch/x86/include/asm/segment.h */
 #define ABI_HOST_CS32 0x23 /* Linux __USER32_CS */

@@ -22,6 +22,7 @@
 #include "monitor/vmm/trace.h"
 #include "monitor/vmm/translate.h"
 #include "monitor/vmm/trap.h"
+#include "monitor/vmm/vdso.h"
 #include "monitor/vmm/worker.h"
 #include "monitor/vmm/world.h"
 #include "monitor/vmm/xol.h"
@@ -100,6 +101,9 @@ bool run_collect(struct vm *vm)
 	for (unsigned r = 0; r < 8; r++)
 		v->gpr[r] = w->gpr[r];
 	v->eflags = (v->eflags & ~hardware) | (w->eflags & hardware);
+	if (w->stepped && v->cpl == 3)
+		v->eflags |= FL_TF;
+	w->stepped = 0;
 	if (v->cpl != 3)
 		v->eflags = (v->eflags & ~(uint32_t)FL_IF) | (vm_vcpu_page(vm)->if_delta + FL_IF);
 	v->eflags &= ~(uint32_t)FL_RF; /* lasts for one instruction */
@@ -263,6 +267,9 @@ void run_exit(struct vm *vm, bool segments_changed)
 	case WORLD_PAD:
 		st->step_boundary = 0;
 		exit_pad(vm);
+		break;
+	case WORLD_VDSO:
+		vdso_call(vm);
 		break;
 	case WORLD_CALL:
 		st->step_boundary = 0;

@@ -10,6 +10,7 @@
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/translate.h"
 #include "monitor/vmm/user_code.h"
+#include "monitor/vmm/vdso.h"
 #include "monitor/vmm/worker.h"
 
 #define INVLPG_DROPS 32 /* so many before a table counts as one that is remapped all the time */
@@ -498,6 +499,8 @@ enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access)
 				 : code_execute(vm, at, gpa(w.at.a & ~(uint64_t)0xfff));
 		if (!ok)
 			return SHADOW_UNVERIFIED;
+		if (w.user)
+			vdso_patch(vm, gpa(w.at.a & ~(uint64_t)0xfff));
 	}
 	t = table_for(vm, at, &w);
 	if (t->large)

@@ -17,6 +17,7 @@ struct world {
 	uint32_t eflags; /* hardware image */
 	uint16_t cs, ss, ds, es, fs, gs; /* hardware selectors */
 	uint8_t reason;	 /* enum world_exit */
+	uint8_t stepped;   /* the guest's TF followed it through a pad or gate */
 	uint8_t fpu_saved; /* guest vector state is in vmm_state.fpu, not in the registers */
 	uint32_t site;	 /* R15D of a landing pad */
 	uint32_t trapno, error;
@@ -27,7 +28,7 @@ struct world {
 	} iret;
 };
 
-enum world_exit { WORLD_PAD, WORLD_CALL, WORLD_SIGNAL, WORLD_KICK };
+enum world_exit { WORLD_PAD, WORLD_CALL, WORLD_VDSO, WORLD_SIGNAL, WORLD_KICK };
 
 /* --- shadow MMU (shadow.c) ------------------------------------------------------------------------------- */
 
@@ -151,6 +152,7 @@ struct vmm_state {
 	struct log_entry log[LOG_SIZE];
 	uint64_t log_head;
 	uint64_t baton_seq;
+	uint32_t vdso_entry;  /* physical address of the patched __kernel_vsyscall, 0 before (vdso.h) */
 	uint32_t loaded_cr3;  /* what the shadow MMU stands for */
 	uint32_t next_worker; /* who gets the baton when the current instruction is done */
 	struct worker workers[WORKERS_MAX];

@@ -22,7 +22,7 @@ static uint64_t host_rsp;
 static uint64_t host_fs_base;
 static struct world *world;
 
-extern const char world_entry_begin[], world_entry_iret[], world_entry_end[], world_entry_abort[], world_exit_pad[], world_exit_call[],
+extern const char world_entry_begin[], world_entry_iret[], world_entry_end[], world_entry_abort[], world_exit_pad[], world_exit_call[], world_exit_vdso[],
     world_exit_signal[];
 
 #define W(field) "i"(offsetof(struct world, field))
@@ -35,7 +35,7 @@ static void __attribute__((used, noinline)) world_code(void)
 {
 	__asm__ volatile(
 	    ".globl world_run, world_entry_begin, world_entry_end, world_entry_abort\n"
-	    ".globl world_entry_iret, world_exit_pad, world_exit_call, world_exit_signal\n"
+	    ".globl world_entry_iret, world_exit_pad, world_exit_call, world_exit_vdso, world_exit_signal\n"
 	    ".type world_run, @function\n"
 	    "jmp 9f\n"
 	    ".p2align 4\n"
@@ -68,6 +68,11 @@ static void __attribute__((used, noinline)) world_code(void)
 	    "mov %c[fs_base](%%rip), %%rax; wrfsbase %%rax\n\t"
 	    "movb %[kick], %c[reason](%%r14)\n\t"
 	    "jmp 8f\n"
+	    ".p2align 4\n"
+	    "world_exit_vdso:\n\t"
+	    "mov %c[world](%%rip), %%r14\n\t"
+	    "movb %[vdso], %c[reason](%%r14)\n\t"
+	    "jmp 7f\n"
 	    ".p2align 4\n"
 	    "world_exit_call:\n\t"
 	    "mov %c[world](%%rip), %%r14\n\t"
@@ -114,7 +119,7 @@ static void __attribute__((used, noinline)) world_code(void)
 	    :
 		    : [gpr] W(gpr), [eflags] W(eflags), [ds] W(ds), [es] W(es), [fs] W(fs), [gs] W(gs), [ss] W(ss),
 	      [iret] W(iret), [reason] W(reason), [site] W(site), [exit_tsc] W(exit_tsc), [kick] "i"(WORLD_KICK),
-	      [pad] "i"(WORLD_PAD), [call] "i"(WORLD_CALL), [host_rsp] "i"(&host_rsp), [fs_base] "i"(&host_fs_base),
+	      [pad] "i"(WORLD_PAD), [call] "i"(WORLD_CALL), [vdso] "i"(WORLD_VDSO), [host_rsp] "i"(&host_rsp), [fs_base] "i"(&host_fs_base),
 	      [world] "i"(&world), [kicked] "i"(&kicked)
 	    : "memory");
 }
@@ -192,6 +197,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	}
 	if (sig == SIGTRAP && (g[REG_EFL] & FL_TF)) { /* the guest's TF followed it through a landing pad */
 		g[REG_EFL] &= ~(greg_t)FL_TF;
+		world->stepped = 1;
 		return;
 	}
 	if ((uint64_t)g[REG_RIP] == (uintptr_t)world_entry_iret) { /* IRETQ itself faulted: EIP beyond the segment's limit */
@@ -244,6 +250,7 @@ void world_write_gates(uint8_t *gate_page)
 	memset(gate_page, 0xcc, PAGE_SIZE);
 	write_gate(gate_page + GATE_EXIT - ABI_GATE_PAGE, world_exit_pad);
 	write_gate(gate_page + GATE_CALL - ABI_GATE_PAGE, world_exit_call);
+	write_gate(gate_page + GATE_SYSCALL - ABI_GATE_PAGE, world_exit_vdso);
 }
 
 void world_fpu_guard(void)

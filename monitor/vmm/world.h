@@ -22,7 +22,7 @@ struct world;
 
 /* Per process, before the jail: alternate stack and signal handlers. */
 int world_prepare(struct diag *d);
-/* The two entries of the gate page; bytes go to hole + GATE_EXIT and GATE_CALL. */
+/* The entries of the gate page: bytes go to hole + GATE_EXIT, GATE_CALL and GATE_SYSCALL. */
 void world_write_gates(uint8_t *gate_page);
 
 /*
