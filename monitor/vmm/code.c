@@ -113,10 +113,14 @@ static void index_windows(struct vm *vm)
 	struct code *c = code_of(vm);
 	uint32_t link = c->first_gpa + vm->cfg.alias_delta;
 
-	for (uint32_t i = 0; i < m->h.n_windows; i++)
+	for (uint32_t i = 0; i < m->h.n_windows; i++) {
+		for (uint32_t n = 1; n < 5 && m->windows[i].hop != MANIFEST_NONE; n++)
+			if (m->windows[i].hop + n - link < c->n_pages << PAGE_SHIFT)
+				set_bit(c->interior, m->windows[i].hop + n - link, true);
 		for (uint32_t n = 1; m->windows[i].tactic != TACTIC_BREAKPOINT && n < m->windows[i].len; n++)
 			if (m->windows[i].va + n - link < c->n_pages << PAGE_SHIFT)
 				set_bit(c->interior, m->windows[i].va + n - link, true);
+	}
 	for (uint32_t i = 0; i < m->h.n_points; i++) {
 		const struct manifest_point *p = &m->points[i];
 
@@ -321,6 +325,8 @@ static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
 		if (!bytes || at > to + RESYNC_MAX)
 			return 0;
 		if (bytes[0] == 0xcc && is_start(vm, at)) {
+			if (is_interior(vm, at) || is_window_start(vm, at))
+				return 0; /* it would break our jump, and its place is an instruction that moved */
 			at = behind_planted(vm, at);
 			continue;
 		}

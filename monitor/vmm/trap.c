@@ -181,9 +181,11 @@ static int breakpoint(struct vm *vm, unsigned vector)
 	const struct insn *site;
 	struct insn insn;
 	uint8_t raw[INSN_MAX];
+	bool online;
 
 	v->eip -= 1;
-	site = code_online(vm, v->eip) ? NULL : site_insn(vm);
+	online = v->cpl != 3 && code_online(vm, v->eip);
+	site = online ? NULL : site_insn(vm);
 	if (site)
 		return emulate_counted(vm, site, EXIT_BREAKPOINT);
 	if (v->cpl != 3 && !vm->vmm->in_block && code_in_window(vm, v->eip)) { /* our filling: control came into the middle of a window */
@@ -199,7 +201,7 @@ static int breakpoint(struct vm *vm, unsigned vector)
 		return -EFAULT;
 	if (!insn_is_sensitive(&insn))
 		return pass_on(vm, vector, false, 0);
-	return emulate_counted(vm, &insn, EXIT_SYSCALL);
+	return emulate_counted(vm, &insn, online ? EXIT_BREAKPOINT : EXIT_SYSCALL);
 }
 
 /*
