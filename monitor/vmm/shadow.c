@@ -229,7 +229,7 @@ static void validate(struct vm *vm, bool globals)
 
 void shadow_load_cr3(struct vm *vm)
 {
-	validate(vm, false);
+	validate(vm, !(vm->vcpu.cr4 & CR4_PGE)); /* G counts only under PGE, also for what was mapped before */
 }
 
 void shadow_validate_all(struct vm *vm)

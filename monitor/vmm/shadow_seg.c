@@ -90,9 +90,13 @@ static uint16_t host_selector(struct vm *vm, enum seg seg)
 	if (!(s.attr & ATTR_P))
 		return 0;
 	if (segment_is_flat(&s)) {
-		if (!shadow_seg_truncates(vm))
-			return seg == SEG_CS ? ABI_HOST_CS32 : ABI_HOST_DS;
-		s.limit = vm->cfg.kernel_split - 1;
+		if (seg == SEG_CS && !shadow_seg_truncates(vm))
+			return ABI_HOST_CS32;
+		if (vm->vcpu.cpl != 3)
+			return ABI_HOST_DS;
+		/* Never ABI_HOST_DS: user code that loads this number for its own descriptor would look unchanged. */
+		if (shadow_seg_truncates(vm))
+			s.limit = vm->cfg.kernel_split - 1;
 	}
 	return ldt_selector(vm, &s);
 }

@@ -129,6 +129,7 @@ static bool same_page(const struct vm *vm, uint32_t at)
 static int page_fault(struct vm *vm)
 {
 	const struct world *w = &vm->vmm->world;
+	uint64_t demoted = vm->stats.pages_demoted;
 	unsigned access = privilege(vm);
 
 	if (vm->vmm->segments_changed && vm->vcpu.cpl == 3) {
@@ -143,7 +144,9 @@ static int page_fault(struct vm *vm)
 	}
 	switch (shadow_fault(vm, gva((uint32_t)w->fault_address), access)) {
 	case SHADOW_MAPPED:
-		vm->vmm->write_own_page = (access & ACCESS_WRITE) && same_page(vm, (uint32_t)w->fault_address);
+		/* A page that was code may be the writer's own under another address. */
+		vm->vmm->write_own_page = (access & ACCESS_WRITE) && (vm->stats.pages_demoted != demoted ||
+								      same_page(vm, (uint32_t)w->fault_address));
 		run_count(vm, access & ACCESS_FETCH ? EXIT_PAGE_CODE : EXIT_PAGE_MAP);
 		return 0;
 	case SHADOW_RAISED:
@@ -185,7 +188,8 @@ static int breakpoint(struct vm *vm, unsigned vector)
 
 	v->eip -= 1;
 	online = v->cpl != 3 && code_online(vm, v->eip);
-	site = online ? NULL : site_insn(vm);
+	/* in trap mode the sites are HLT: an INT3 there is the guest's own */
+	site = online || vm->cfg.mode == MODE_TRAP ? NULL : site_insn(vm);
 	if (site)
 		return emulate_counted(vm, site, EXIT_BREAKPOINT);
 	if (v->cpl != 3 && !vm->vmm->in_block && code_in_window(vm, v->eip)) { /* our filling: control came into the middle of a window */
@@ -250,6 +254,8 @@ int trap_handle(struct vm *vm)
 		vm->vcpu.dr[6] |= BIT(14);
 		return pass_on(vm, EXC_DB, false, 0);
 	case EXC_AC:
+		if (!(vm->vcpu.cr0 & CR0_AM)) /* the host always has it set */
+			return xol_step(vm);
 		return pass_on(vm, EXC_AC, true, 0);
 	case EXC_DE:
 	case EXC_BR:

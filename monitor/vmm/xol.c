@@ -151,13 +151,13 @@ static int run_slot(struct vm *vm, unsigned len, unsigned guest_len, bool redire
 {
 	struct vcpu *v = &vm->vcpu;
 	struct world *w = &vm->vmm->world;
-	uint32_t guest = v->eip;
+	uint32_t guest = v->eip, unchecked_ac = v->cr0 & CR0_AM ? 0 : v->eflags & FL_AC;
 	int ret;
 
 	run_prepare(vm);
 	w->iret.cs = ABI_HOST_CS32;
 	w->iret.rip = slot_address(vm);
-	w->iret.rflags &= ~(uint64_t)FL_TF;
+	w->iret.rflags &= ~(uint64_t)(FL_TF | unchecked_ac);
 	if (redirected)
 		w->ds = ABI_HOST_DS;
 	world_clear_kick();
@@ -166,6 +166,7 @@ static int run_slot(struct vm *vm, unsigned len, unsigned guest_len, bool redire
 	if (redirected)
 		vm->vmm->hw_valid = 0;
 	run_collect(vm);
+	v->eflags |= unchecked_ac;
 	if (w->reason == WORLD_PAD && w->site == XOL_SITE) {
 		v->eip = guest + guest_len;
 		v->shadow = 0;
@@ -287,6 +288,26 @@ done:
 	return 0;
 }
 
+/* MOV between the accumulator and an address in the instruction (A0 to A3). */
+static int move_offset(struct vm *vm, const struct insn *insn)
+{
+	struct vcpu *v = &vm->vcpu;
+	unsigned size = insn->opcode & 1 ? insn->opsize : 1, write = insn->opcode & 2 ? ACCESS_WRITE : 0;
+	uint32_t value = v->gpr[REG_AX];
+	struct gva at;
+	int err = segment_address(vm, insn->seg, (uint32_t)insn->disp, size, write, &at);
+
+	if (!err)
+		err = write ? gmem_write(vm, at, &value, size, privilege(vm) | write)
+			    : gmem_read(vm, at, &value, size, privilege(vm));
+	if (err < 0)
+		return err;
+	if (!write)
+		register_write(v, REG_AX, size, value);
+	v->eip += insn->len;
+	return 0;
+}
+
 int xol_redirect(struct vm *vm)
 {
 	uint8_t bytes[INSN_MAX], aimed[INSN_MAX + 8], before[BOUNCE_LEN];
@@ -303,6 +324,8 @@ int xol_redirect(struct vm *vm)
 	if (insn.map == 0 && insn.adsize == 4 &&
 	    (insn.opcode == 0xa4 || insn.opcode == 0xa5 || (insn.opcode >= 0xaa && insn.opcode <= 0xad)))
 		return string_step(vm, &insn);
+	if (insn.map == 0 && (insn.opcode & 0xfc) == 0xa0)
+		return move_offset(vm, &insn);
 	if (!insn.has_mem) {
 		vm_stop(vm, STOP_GUEST, vm->vcpu.eip, "an implicit operand at an address that the host cannot map");
 		return -ECANCELED;
