@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Runs every flat guest of guests.txt (or those named as arguments) in every mode and compares what it prints with
-# NAME.exp. Modes: step (the image as it is: all kernel code is executed out of line), auto and trap (patched), w1 and
-# w4 (patched, that many workers), qemu (QEMU TCG as a second opinion, without the lines that start with '~').
+# NAME.exp. Modes: step (the image as it is, --mode direct: out of line), translate, auto and trap (patched), w1 and w4 (patched,
+# that many workers), qemu (QEMU TCG as a second opinion, without the lines that start with '~').
 # With REBASE=1 the step mode's output becomes the expected one: review the diff against the SDM.
 cd "$(dirname "$0")/../.." || exit 1
 B=${B:-build/${MODE:-rel}}
@@ -61,20 +61,24 @@ while read -r name status flags; do
 	case $name in '' | '#'*) continue ;; esac
 	[ $# -gt 0 ] && [[ " $* " != *" $name "* ]] && continue
 	elf=$B/guest/$name.elf
-	opts='' term='' qemu=yes
+	opts='' term='' qemu=yes patch=yes
 	for f in $flags; do
 		case $f in
 		noqemu) qemu= ;;
+		nopatch) patch= ;;
 		opt=*) opts="$opts ${f#opt=}" ;;
 		term=*) term=${f#term=} ;;
 		esac
 	done
 	if [ "${REBASE-}" ]; then
-		timeout 60 "$P" run "$elf" $opts --memory 64M </dev/null 2>/dev/null | tr -d '\r' >"tests/guest/$name.exp"
+		timeout 60 "$P" run "$elf" --mode direct $opts --memory 64M </dev/null 2>/dev/null | tr -d '\r' >"tests/guest/$name.exp"
 		echo "status $status" >>"tests/guest/$name.exp"
 	fi
-	run_paravane step "$elf"
-	if "$P" patch "$elf" -o "$tmp/pv" >"$tmp/err" 2>&1 && "$P" verify "$elf" "$tmp/pv" >"$tmp/err" 2>&1; then
+	run_paravane step "$elf" --mode direct
+	run_paravane translate "$elf" --mode translate
+	if [ -z "$patch" ]; then
+		run_paravane w4 "$elf" --workers 4
+	elif "$P" patch "$elf" -o "$tmp/pv" >"$tmp/err" 2>&1 && "$P" verify "$elf" "$tmp/pv" >"$tmp/err" 2>&1; then
 		report ok "$name patched and verified"
 		run_paravane auto "$tmp/pv"
 		run_paravane trap "$tmp/pv" --mode trap
