@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Runs every flat guest of guests.txt (or those named as arguments) in every mode and compares what it prints with
-# NAME.exp. Modes: step (the image as it is, --mode direct: out of line), translate, auto and trap (patched), w1 and w4 (patched,
+# NAME.exp. Modes: plain (the image as it is), translate (the same, nothing stepped), auto and trap (patched), w1 and w4 (patched,
 # that many workers), qemu (QEMU TCG as a second opinion, without the lines that start with '~').
-# With REBASE=1 the step mode's output becomes the expected one: review the diff against the SDM.
+# With REBASE=1 the plain mode's output becomes the expected one: review the diff against the SDM.
 cd "$(dirname "$0")/../.." || exit 1
 B=${B:-build/${MODE:-rel}}
 P=$B/paravane
@@ -71,10 +71,10 @@ while read -r name status flags; do
 		esac
 	done
 	if [ "${REBASE-}" ]; then
-		timeout 60 "$P" run "$elf" --mode direct $opts --memory 64M </dev/null 2>/dev/null | tr -d '\r' >"tests/guest/$name.exp"
+		timeout 60 "$P" run "$elf" $opts --memory 64M </dev/null 2>/dev/null | tr -d '\r' >"tests/guest/$name.exp"
 		echo "status $status" >>"tests/guest/$name.exp"
 	fi
-	run_paravane step "$elf" --mode direct
+	run_paravane plain "$elf"
 	run_paravane translate "$elf" --mode translate
 	if [ -z "$patch" ]; then
 		run_paravane w4 "$elf" --workers 4
