@@ -9,16 +9,12 @@
 
 #include "hypercalls/abi.h"
 #include "monitor/vmm/types.h"
+#include "monitor/vmx/bzimage.h"
 #include "monitor/vmx/file.h"
 #include "monitor/vmx/multiboot.h"
 #include "monitor/vmx/restore.h"
 
 #define UNDO_SECTION ".paravane.undo" /* as patcher/patch.h has it: restore.c says what is in it */
-
-static bool is_bzimage(const struct guest_image *g)
-{
-	return g->size > 0x206 && !memcmp(g->file + 0x202, "HdrS", 4); /* Documentation/x86/boot.rst */
-}
 
 static int check_ehdr(const struct guest_image *g, struct diag *d)
 {
@@ -26,11 +22,11 @@ static int check_ehdr(const struct guest_image *g, struct diag *d)
 	uint16_t machine;
 
 	if (g->size < sizeof(Elf32_Ehdr) || memcmp(id, ELFMAG, SELFMAG)) {
-		if (is_bzimage(g))
+		if (bzimage_is(g))
 			return diag_set(
 			    d, -EINVAL,
 			    "%s: a bzImage that is not patched; run `paravane patch %s -o vmlinux.pv` "
-			    "and give vmlinux.pv",
+			    "and give vmlinux.pv, or run it with --unpatched",
 			    g->path, g->path);
 		return diag_set(d, -EINVAL, "%s: no ELF file; give the output of `paravane patch`", g->path);
 	}
@@ -177,7 +173,7 @@ static int check_stubs(const struct guest_image *g, struct diag *d)
 	return 0;
 }
 
-static int parse(struct guest_image *g, Elf *elf, struct diag *d)
+static int parse(struct guest_image *g, Elf *elf, bool unpatched, struct diag *d)
 {
 	const Elf32_Ehdr *eh = elf32_getehdr(elf);
 	int err;
@@ -189,33 +185,51 @@ static int parse(struct guest_image *g, Elf *elf, struct diag *d)
 	    (err = check_stubs(g, d)))
 		return err;
 	g->multiboot = !(g->patched && g->manifest.h.setup_size) && multiboot_find(g->file, g->size);
-	if (!g->patched && !g->multiboot)
+	if (g->patched && unpatched)
+		return diag_set(d, -EINVAL, "%s: this image is patched; run it without --unpatched", g->path);
+	if (!g->patched && !g->multiboot && !unpatched)
 		return diag_set(
 		    d, -EINVAL,
 		    "%s: not patched: it has no %s section; run `paravane patch %s -o vmlinux.pv` first "
-		    "(only Multiboot images run unpatched)",
+		    "(or run it with --unpatched)",
 		    g->path, MANIFEST_SECTION, g->path);
 	return g->patched ? restore_check(g, d) : 0;
 }
 
-int guest_image_open(struct guest_image *g, const char *path, struct diag *d)
+static int open_image(struct guest_image *g, const char *path, bool unpatched, struct diag *d)
 {
 	Elf *elf = NULL;
 	int err;
 
 	*g = (struct guest_image){.path = path};
 	err = host_file_read("kernel image", path, IMAGE_FILE_MAX, &g->file, &g->size, d);
+	if (!err && unpatched && bzimage_is(g)) {
+		err = bzimage_parse(g, d);
+		if (err)
+			guest_image_close(g);
+		return err;
+	}
 	if (!err)
 		err = check_ehdr(g, d);
 	if (!err) {
 		elf_version(EV_CURRENT);
 		elf = elf_memory((char *)g->file, g->size);
-		err = elf ? parse(g, elf, d) : diag_set(d, -EINVAL, "%s: %s", path, elf_errmsg(-1));
+		err = elf ? parse(g, elf, unpatched, d) : diag_set(d, -EINVAL, "%s: %s", path, elf_errmsg(-1));
 		elf_end(elf);
 	}
 	if (err)
 		guest_image_close(g);
 	return err;
+}
+
+int guest_image_open(struct guest_image *g, const char *path, struct diag *d)
+{
+	return open_image(g, path, false, d);
+}
+
+int guest_image_open_unpatched(struct guest_image *g, const char *path, struct diag *d)
+{
+	return open_image(g, path, true, d);
 }
 
 void guest_image_close(struct guest_image *g)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * The image to run: an i386 ELF, patched (it carries a manifest) or, for Multiboot guests, as it came from the
- * linker. Opening checks everything that can be checked without a machine; loader.h puts it into one.
+ * linker; or, when asked for, a Linux kernel that was never patched. Opening checks everything that can be checked without a machine; loader.h puts it into one.
  */
 #ifndef MONITOR_VMX_IMAGE_H
 #define MONITOR_VMX_IMAGE_H
@@ -12,6 +12,7 @@
 
 #define IMAGE_FILE_MAX (512u << 20)
 #define IMAGE_SEGMENTS_MAX 64
+#define LINUX_PAGE_OFFSET 0xc0000000u /* link minus physical address of a Linux whose file does not say: VMSPLIT_3G */
 
 struct guest_segment {
 	uint32_t va, pa, file_offset, file_size,
@@ -28,6 +29,8 @@ struct guest_image {
 	struct guest_segment segments[IMAGE_SEGMENTS_MAX]; /* PT_LOAD except the stubs */
 	unsigned n_segments;
 	struct guest_segment stubs; /* mem_size 0 without */
+	const uint8_t *setup;	    /* of a bzImage: its setup header, inside `file`; NULL without */
+	size_t setup_size;
 	const uint8_t *undo;	    /* section .paravane.undo, inside `file`; NULL without */
 	size_t undo_size;
 	uint32_t entry;	      /* physical */
@@ -40,6 +43,11 @@ struct guest_image {
  * from elsewhere, damage), another -errno for files that are no guest image.
  */
 int guest_image_open(struct guest_image *g, const char *path, struct diag *d);
+/*
+ * The same for a Linux kernel that was not patched, a bzImage or its vmlinux: all of its CPL 0 code will be
+ * translated. A bzImage is not unpacked here: its own code does that, in the guest.
+ */
+int guest_image_open_unpatched(struct guest_image *g, const char *path, struct diag *d);
 void guest_image_close(struct guest_image *g);
 
 /* Offset in the file of the bytes at link address va, or -1 unless all of [va, va + size) is file-backed. */

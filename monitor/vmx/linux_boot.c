@@ -70,18 +70,19 @@ static void default_header(uint8_t *bp)
 static int copy_header(uint8_t *bp, const struct guest_image *g, struct diag *d)
 {
 	const struct manifest_header *h = &g->manifest.h;
-	size_t end = BP_HDR_END;
+	const uint8_t *setup = g->patched ? g->manifest.originals + h->setup_offset : g->setup;
+	size_t end = BP_HDR_END, size = g->patched ? h->setup_size : g->setup_size;
 
-	if (!h->setup_size) {
+	if (!size) {
 		default_header(bp);
 	} else {
-		if (h->setup_size < BP_CMDLINE_SIZE + 4 - BP_HDR)
+		if (size < BP_CMDLINE_SIZE + 4 - BP_HDR)
 			return diag_set(d, -EINVAL,
-					"%s: setup header of %u bytes: boot protocol older than 2.06",
-					g->path, h->setup_size);
-		if (h->setup_size < end - BP_HDR)
-			end = BP_HDR + h->setup_size;
-		memcpy(bp + BP_HDR, g->manifest.originals + h->setup_offset, end - BP_HDR);
+					"%s: setup header of %zu bytes: boot protocol older than 2.06",
+					g->path, size);
+		if (size < end - BP_HDR)
+			end = BP_HDR + size;
+		memcpy(bp + BP_HDR, setup, end - BP_HDR);
 		if (BP_HEADER + bp[BP_JUMP + 1] <
 		    BP_HDR_END) /* behind the header's own end stands code, not header */
 			memset(bp + BP_HEADER + bp[BP_JUMP + 1], 0, BP_HDR_END - BP_HEADER - bp[BP_JUMP + 1]);

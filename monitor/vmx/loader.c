@@ -44,9 +44,13 @@ static bool has_option(const char *list, const char *option, size_t len)
 	return false;
 }
 
+/* What a recipe asks for as well: the hole's place, and on one CPU no rewriting of every lock prefix. */
+#define LINUX_OPTIONS "reservetop=0x8000000 noreplace-smp"
+_Static_assert(ABI_HOLE_SIZE == 0x8000000, "reservetop=");
+
 char *loader_cmdline(const struct guest_image *g, const char *append)
 {
-	const char *wanted = g->patched ? g->manifest.strings + g->manifest.h.append : "";
+	const char *wanted = g->patched ? g->manifest.strings + g->manifest.h.append : g->multiboot ? "" : LINUX_OPTIONS;
 	char *line = malloc(strlen(append) + strlen(wanted) + 2), *words, *save = NULL;
 
 	words = strdup(wanted);

@@ -111,6 +111,7 @@ enum {
 	OPT_WORKERS,
 	OPT_AUDIT,
 	OPT_STATS,
+	OPT_UNPATCHED,
 	OPT_TRACE
 };
 
@@ -119,6 +120,7 @@ static const struct option longopts[] = {
     {"memory", required_argument, NULL, OPT_MEMORY}, {"console", required_argument, NULL, OPT_CONSOLE},
     {"mode", required_argument, NULL, OPT_MODE},     {"workers", required_argument, NULL, OPT_WORKERS},
     {"audit", required_argument, NULL, OPT_AUDIT},   {"stats", no_argument, NULL, OPT_STATS},
+    {"unpatched", no_argument, NULL, OPT_UNPATCHED},
     {"trace", required_argument, NULL, OPT_TRACE},   {NULL, 0, NULL, 0},
 };
 
@@ -144,6 +146,9 @@ static int parse_one(struct run_options *o, int c, const char *arg, struct diag 
 		return 0;
 	case OPT_STATS:
 		o->stats = true;
+		return 0;
+	case OPT_UNPATCHED:
+		o->unpatched = true;
 		return 0;
 	default:
 		o->trace = arg;

@@ -194,7 +194,8 @@ static int build(struct vmx *x, struct diag *d)
 
 	if (host_check(&x->cfg, d) || check_outputs(x->o, d))
 		return EXIT_STATUS_USER;
-	err = guest_image_open(&x->image, x->o->image, d);
+	err = x->o->unpatched ? guest_image_open_unpatched(&x->image, x->o->image, d)
+			      : guest_image_open(&x->image, x->o->image, d);
 	if (err)
 		return err == -EKEYREJECTED ? EXIT_STATUS_REFUSED : EXIT_STATUS_USER;
 	if (open_descriptors(x, d))

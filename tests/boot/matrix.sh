@@ -13,6 +13,7 @@ trap 'rm -rf "$work"' EXIT
 runs=()
 for ((i = 1; i <= boots; i++)); do
 	runs+=("--memory 256M" "--mode=trap" "--workers 1" "--workers 2" "--workers 16")
+	runs+=("--mode=translate" "--unpatched" "--unpatched --mode=translate --workers 1")
 done
 runs+=("--memory 64M" "--memory 2G")
 
@@ -20,8 +21,12 @@ echo "1..$((1 + ${#runs[@]}))"
 patched "$kernel" "$work" >"$work/patch" 2>&1
 tap $? "$kernel: patch" "$work/patch" || exit 1
 for options in "${runs[@]}"; do
+	case $options in
+	*--unpatched*) image=$guests/vmlinuz-$kernel ;;
+	*) image=$work/vmlinux-$kernel.pv ;;
+	esac
 	# shellcheck disable=SC2086 # words
-	boot_test "$work/vmlinux-$kernel.pv" "$work/console" $options
+	boot_test "$image" "$work/console" $options
 	status=$?
 	battery_of "$work/console" >"$work/battery"
 	if [ $status -ne 0 ]; then

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -62,6 +63,25 @@ static void everything_given(void **state)
 	assert_int_equal(o.workers, 2);
 	assert_string_equal(o.audit, "a");
 	assert_true(o.stats);
+}
+
+static void modes(void **state)
+{
+	static const char *const names[] = {
+	    [MODE_AUTO] = "auto", [MODE_TRAP] = "trap", [MODE_DIRECT] = "direct", [MODE_TRANSLATE] = "translate"};
+	struct run_options o;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		assert_int_equal(parse(&o, "img", "--mode", names[i], NULL), 0);
+		assert_int_equal(o.mode, i);
+		assert_false(o.unpatched);
+	}
+	assert_int_equal(parse(&o, "img", "--mode", "fast", NULL), -EINVAL);
+	assert_non_null(strstr(d.text, "translate"));
+	assert_int_equal(parse(&o, "--unpatched", "img", NULL), 0); /* takes no value */
+	assert_true(o.unpatched);
+	assert_string_equal(o.image, "img");
 }
 
 static void sizes(void **state)
@@ -136,7 +156,7 @@ static void refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(defaults),	     cmocka_unit_test(everything_given), cmocka_unit_test(sizes),
+	    cmocka_unit_test(defaults),	     cmocka_unit_test(everything_given), cmocka_unit_test(modes), cmocka_unit_test(sizes),
 	    cmocka_unit_test(memory_limits), cmocka_unit_test(refused),
 	};
 
