@@ -98,6 +98,5 @@ int main(void)
 	    cmocka_unit_test(refusals),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
