@@ -146,7 +146,7 @@ static enum decision decide(struct vm *vm)
 	struct vcpu *v = &vm->vcpu;
 	const struct segment *cs = &v->seg[SEG_CS];
 
-	if ((v->cr0 & (CR0_TS | CR0_EM)) || v->shadow || vm->vmm->write_own_page)
+	if ((v->cr0 & (CR0_TS | CR0_EM)) || v->shadow || vm->vmm->step_once)
 		return GO_OUT_OF_LINE;
 	if (v->cpl != 3) {
 		v->eip = code_unlinked(vm, v->eip);
@@ -360,7 +360,7 @@ static void step_out_of_line(struct vm *vm)
 	run_count(vm, EXIT_STEP);
 	run_count_site(vm, EXIT_STEP, v->eip, OP_NONE);
 	trace_exit(vm, "xol");
-	vm->vmm->write_own_page = 0;
+	vm->vmm->step_once = 0;
 	if (xol_step(vm) == 0 && trap) {
 		v->dr[6] |= BIT(14); /* BS, SDM 3B 17.2.3 */
 		vcpu_raise(v, EXC_DB, false, 0);

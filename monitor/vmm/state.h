@@ -161,7 +161,8 @@ struct vmm_state {
 	uint8_t in_block;      /* the guest was left in a translated block */
 	uint8_t resume_raw;    /* re-enter at world.eip: the guest instruction is unfinished and invisible */
 	uint8_t segments_changed; /* at the last exit the guest had loaded a segment register by itself */
-	uint8_t write_own_page;	  /* the instruction writes to the page it is on: that must not be executable now */
+	uint8_t step_once; /* the next instruction goes out of line: it writes to the page it is on, or reaches into one that
+			      must not run */
 	uint8_t last_exit;	  /* enum exit_reason, for the cycle counts */
 	uint32_t resume_hint, resume_eip; /* stub address that continues behind the last pad, valid for that eip */
 	uint8_t fpu[16384] __attribute__((aligned(64)));

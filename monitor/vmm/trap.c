@@ -126,6 +126,15 @@ static bool same_page(const struct vm *vm, uint32_t at)
 	return ((linear ^ at) & PAGE_MASK) == 0 || (((linear + INSN_MAX - 1) ^ at) & PAGE_MASK) == 0;
 }
 
+/*
+ * The decision takes it from here. It looks at the page where the instruction starts: when that one may run, the
+ * fault was on the next page, and entering again would only repeat it.
+ */
+static void fetch_refused(struct vm *vm)
+{
+	vm->vmm->step_once = shadow_executable(vm, gva(vm->vcpu.seg[SEG_CS].base + vm->vcpu.eip));
+}
+
 static int page_fault(struct vm *vm)
 {
 	const struct world *w = &vm->vmm->world;
@@ -145,7 +154,7 @@ static int page_fault(struct vm *vm)
 	switch (shadow_fault(vm, gva((uint32_t)w->fault_address), access)) {
 	case SHADOW_MAPPED:
 		/* A page that was code may be the writer's own under another address. */
-		vm->vmm->write_own_page = (access & ACCESS_WRITE) && (vm->stats.pages_demoted != demoted ||
+		vm->vmm->step_once = (access & ACCESS_WRITE) && (vm->stats.pages_demoted != demoted ||
 								      same_page(vm, (uint32_t)w->fault_address));
 		run_count(vm, access & ACCESS_FETCH ? EXIT_PAGE_CODE : EXIT_PAGE_MAP);
 		return 0;
@@ -153,12 +162,14 @@ static int page_fault(struct vm *vm)
 		run_count(vm, EXIT_PAGE_GUEST);
 		return -EFAULT;
 	case SHADOW_UNVERIFIED:
-		return 0; /* the decision takes it from here */
+		fetch_refused(vm);
+		return 0;
 	case SHADOW_EMULATE:
 		run_count(vm, EXIT_MMIO);
-		if (access & ACCESS_FETCH)
-			return 0;
-		return xol_redirect(vm);
+		if (!(access & ACCESS_FETCH))
+			return xol_redirect(vm);
+		fetch_refused(vm);
+		return 0;
 	}
 	return 0;
 }

@@ -223,7 +223,7 @@ static void begin(void)
 	cpu->shadow = cpu->halted = 0;
 	cpu->cr2 = 0xdead0000;
 	cpu->cr4 = CR4_PSE;
-	s->resume_raw = s->step_boundary = s->write_own_page = s->segments_changed = 0;
+	s->resume_raw = s->step_boundary = s->step_once = s->segments_changed = 0;
 	s->resume_hint = 0;
 	vm_vcpu_page(vm)->pending = 0;
 	memset(stack_bytes(), 0x5a, 96);
