@@ -7,6 +7,7 @@
 #include "monitor/vmm/emulate.h"
 #include "monitor/vmm/gmem.h"
 #include "monitor/vmm/mem.h"
+#include "monitor/vmm/paging.h"
 #include "monitor/vmm/run.h"
 #include "monitor/vmm/shadow_seg.h"
 #include "monitor/vmm/state.h"
@@ -156,7 +157,7 @@ static int run_slot(struct vm *vm, unsigned len, unsigned guest_len, bool redire
 
 	run_prepare(vm);
 	w->iret.cs = ABI_HOST_CS32;
-	w->iret.rip = slot_address(vm);
+	w->iret.rip = w->eip = slot_address(vm); /* a kick that comes before the entry leaves eip as it is here */
 	w->iret.rflags &= ~(uint64_t)(FL_TF | unchecked_ac);
 	if (redirected)
 		w->ds = ABI_HOST_DS;
@@ -164,8 +165,8 @@ static int run_slot(struct vm *vm, unsigned len, unsigned guest_len, bool redire
 	world_fpu_restore();
 	world_run();
 	if (redirected)
-		vm->vmm->hw_valid = 0;
-	run_collect(vm);
+		w->ds = vm->vmm->hw_sel[SEG_DS]; /* not the guest's doing */
+	vm->vmm->segments_changed = run_collect(vm);
 	v->eflags |= unchecked_ac;
 	if (w->reason == WORLD_PAD && w->site == XOL_SITE) {
 		v->eip = guest + guest_len;
@@ -174,6 +175,7 @@ static int run_slot(struct vm *vm, unsigned len, unsigned guest_len, bool redire
 	}
 	if (w->reason == WORLD_KICK && w->eip == slot_address(vm) + len) {
 		v->eip = guest + guest_len;
+		v->shadow = 0;
 		return 0;
 	}
 	v->eip = guest;
@@ -308,7 +310,21 @@ static int move_offset(struct vm *vm, const struct insn *insn)
 	return 0;
 }
 
-int xol_redirect(struct vm *vm)
+/*
+ * Bytes to copy for the operand at `at`, whose size is anyone's guess: as far as the widest one reaches, but not into a
+ * next page that the guest may not read. (An operand that does reach into one should be #PF, and is cut off here.)
+ */
+static uint32_t operand_reach(struct vm *vm, struct gva at)
+{
+	uint32_t rest = PAGE_SIZE - (at.a & (PAGE_SIZE - 1));
+	struct walk w;
+
+	if (rest >= BOUNCE_LEN || paging_walk(vm, gva(at.a + rest), privilege(vm), &w) == 0)
+		return BOUNCE_LEN;
+	return rest;
+}
+
+static int redirect(struct vm *vm)
 {
 	uint8_t bytes[INSN_MAX], aimed[INSN_MAX + 8], before[BOUNCE_LEN];
 	uint8_t *bounce = bounce_bytes(vm);
@@ -333,8 +349,7 @@ int xol_redirect(struct vm *vm)
 	err = operand_address(vm, &insn, 0, 1, 0, &at);
 	if (err < 0)
 		return err;
-	len = PAGE_SIZE - (at.a & (PAGE_SIZE - 1));
-	len = len < BOUNCE_LEN ? len : BOUNCE_LEN;
+	len = operand_reach(vm, at);
 	mem_set(before, 0xff, sizeof(before));
 	if (gmem_read(vm, at, before, len, privilege(vm)) < 0)
 		return -EFAULT;
@@ -351,4 +366,19 @@ int xol_redirect(struct vm *vm)
 		return 0;
 	return gmem_write(vm, gva(at.a + changed_from), bounce + changed_from, changed_to - changed_from,
 			  privilege(vm) | ACCESS_WRITE);
+}
+
+int xol_redirect(struct vm *vm)
+{
+	struct vmm_state *st = vm->vmm;
+	int err;
+
+	if (st->redirecting) { /* PUSH m, with its stack out of the host's reach as well */
+		vm_stop(vm, STOP_GUEST, vm->vcpu.eip, "two operands at addresses that the host cannot map");
+		return -ECANCELED;
+	}
+	st->redirecting = 1;
+	err = redirect(vm);
+	st->redirecting = 0;
+	return err;
 }
