@@ -142,11 +142,12 @@ static void rewritten_bytes_are_left_alone(void **state)
 	target(&f, 0, TARGET_ENTRY);
 	rewritten(&f, 3, 9);
 	plan(&f);
-	assert_int_equal(f.plan.n_windows, 0);
+	/* The pushf may not trap: int3, which the monitor looks at again when the kernel rewrites it. */
+	assert_int_equal(f.plan.n_windows, 1);
+	assert_int_equal(f.plan.windows[0].va, VA + 8);
+	assert_int_equal(f.plan.windows[0].len, 1);
 	assert_int_equal(f.plan.sites[0].tactic, TACTIC_TRAP);
-	assert_int_equal(f.plan.sites[1].tactic,
-			 TACTIC_NONE); /* it may not trap, and int3 would be overwritten */
-	assert_non_null(f.plan.sites[1].reason);
+	assert_int_equal(f.plan.sites[1].tactic, TACTIC_BREAKPOINT);
 	done(&f);
 }
 
@@ -312,9 +313,10 @@ static void starts_and_verified_pages(void **state)
 	manifest_free(&m);
 	done(&f);
 	start(&f);
-	ADD(&f, "\x9c\xc3"); /* pushf that the kernel rewrites: the page is not verified */
+	/* mov %ds,%eax; ret; with a target inside, where it reads fadd; ret: int3 does not fit, the page is not verified */
+	ADD(&f, "\x8c\xd8\xc3\xc3");
 	target(&f, 0, TARGET_ENTRY);
-	rewritten(&f, 0, 1);
+	target(&f, 1, TARGET_JUMP_LABEL);
 	plan(&f);
 	memset(&m, 0, sizeof(m));
 	assert_int_equal(verified_collect(&m, &f.plan, &d), 0);
@@ -395,7 +397,8 @@ static void check_window(const struct fixture *f, const struct plan_window *w)
 	for (uint32_t va = w->va; va < w->va + w->len; va++) {
 		uint8_t m = cfg_marks(&f->cfg, va);
 
-		assert_false(m & (CFG_REWRITTEN | CFG_OVERLAP));
+		assert_false(m & CFG_OVERLAP);
+		assert_false(m & CFG_REWRITTEN && w->tactic != TACTIC_BREAKPOINT);
 		if (va == w->va)
 			continue;
 		for (size_t i = 0; i < f->targets.n_targets;

@@ -321,7 +321,7 @@ asm(
 "	ud2\n"
 
 "	.balign 4096, 0xcc\n"
-/* A page that cannot be verified: a silent instruction where the kernel writes itself. */
+/* A silent instruction where the kernel writes itself: only int3 may stand there. */
 "	FUNC t_unverified\n"
 "none_site:\n"
 "	lsl	%eax, %ecx\n"
