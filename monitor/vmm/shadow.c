@@ -89,7 +89,10 @@ static void account(struct vm *vm, struct shadow_table *t, unsigned i, int sign)
 		t->n_super += sign;
 }
 
-/* Unmap pages [from, to) of t; holes between mapped pages cost nothing. */
+/*
+ * Unmap pages [from, to) of t; holes between mapped pages cost nothing. Taking out the middle of a mapping makes two of
+ * it, which the host refuses at vm.max_map_count: then everything goes, for what stays mapped would be stale.
+ */
 static void drop_pages(struct vm *vm, struct shadow_table *t, unsigned from, unsigned to)
 {
 	for (unsigned i = from; i < to; i++) {
@@ -99,7 +102,8 @@ static void drop_pages(struct vm *vm, struct shadow_table *t, unsigned from, uns
 		t->state[i] = 0;
 	}
 	vm->stats.host_munmap++;
-	host_munmap(table_base(t) + (from << PAGE_SHIFT), (uint64_t)(to - from) << PAGE_SHIFT);
+	if (host_munmap(table_base(t) + (from << PAGE_SHIFT), (uint64_t)(to - from) << PAGE_SHIFT) < 0)
+		shadow_flush(vm);
 }
 
 static void release_table(struct vm *vm, struct shadow_table *t)
@@ -309,13 +313,15 @@ static struct shadow_table *new_table(struct vm *vm, unsigned slot)
 	for (unsigned i = 0; i < s->n_tables && !t; i++)
 		if (!s->tables[i].used)
 			t = &s->tables[i];
-	if (!t && s->n_tables < SHADOW_TABLES)
-		t = &s->tables[s->n_tables++];
-	if (!t) {
+	if (!t && s->n_tables == SHADOW_TABLES) {
 		t = &s->tables[s->next_victim];
 		s->next_victim = (uint16_t)((s->next_victim + 1) % SHADOW_TABLES);
 		release_table(vm, t);
+		if (!s->n_tables) /* that dropped them all */
+			t = NULL;
 	}
+	if (!t)
+		t = &s->tables[s->n_tables++];
 	t->slot = slot;
 	t->used = 1;
 	t->pae = paging_mode(&vm->vcpu) == PAGING_PAE;
@@ -375,7 +381,11 @@ static struct mapping mapping_for(struct vm *vm, struct gva at, uint64_t pfn, co
 	return m;
 }
 
-static void set_pages(struct vm *vm, struct shadow_table *t, unsigned first, unsigned n, uint64_t pfn, struct mapping m)
+/*
+ * False when the host refused: its vm.max_map_count is reached, so everything was dropped instead, t with it. The guest's
+ * access faults again and finds room.
+ */
+static bool set_pages(struct vm *vm, struct shadow_table *t, unsigned first, unsigned n, uint64_t pfn, struct mapping m)
 {
 	uint32_t at = table_base(t) + (first << PAGE_SHIFT);
 	uint32_t offset_mode = (uint32_t)(pfn << PAGE_SHIFT) + vm->cfg.alias_delta;
@@ -393,11 +403,16 @@ static void set_pages(struct vm *vm, struct shadow_table *t, unsigned first, uns
 	if (same) {
 		vm->stats.host_mprotect++;
 		if (host_mprotect(at, (uint64_t)n << PAGE_SHIFT, m.prot) == 0)
-			return;
+			return true;
 	}
 	vm->stats.host_mmap++;
-	if (host_mmap(at, (uint64_t)n << PAGE_SHIFT, m.prot, vm->cfg.ram_fd, pfn << PAGE_SHIFT) < 0)
-		vm_stop(vm, STOP_MONITOR, at, "the host refused a mapping of guest memory (vm.max_map_count?)");
+	if (host_mmap(at, (uint64_t)n << PAGE_SHIFT, m.prot, vm->cfg.ram_fd, pfn << PAGE_SHIFT) >= 0)
+		return true;
+	if (self()->n_tables == 1 && t->n_mapped == n)
+		vm_stop(vm, STOP_MONITOR, at, "the host refused the only mapping of guest memory");
+	vm->stats.shadow_evictions++;
+	shadow_flush(vm);
+	return false;
 }
 
 /* The stubs' physical alias, while it is mapped, hides the RAM there. */
@@ -428,8 +443,8 @@ static void map_large(struct vm *vm, struct shadow_table *t, const struct walk *
 				break; /* as it shall be already: pages of one fault change little */
 			run++;
 		}
-		if (run)
-			set_pages(vm, t, i, run, base + i, m);
+		if (run && !set_pages(vm, t, i, run, base + i, m))
+			return;
 		i += run ? run : 1;
 	}
 }
@@ -471,6 +486,8 @@ static void map_small(struct vm *vm, struct shadow_table *t, struct gva at, cons
 			remember_pte(t, j, w->pte + ((int64_t)j - i) * (int64_t)PAGE_SIZE);
 	if ((t->state[i] & SP_MAPPED) && mapped_pfn(t, i) != pfn)
 		drop_pages(vm, t, i, i + 1);
+	if (!t->used) /* that dropped them all */
+		return;
 	remember_pte(t, i, w->pte);
 	set_pages(vm, t, first, last - first + 1, pfn - (i - first), m);
 }

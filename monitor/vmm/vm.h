@@ -115,6 +115,7 @@ struct vm_stats {
 	uint64_t cycles[EXIT_REASON_COUNT]; /* host TSC cycles between the exit and the next entry */
 	uint64_t hypercalls[HC_COUNT];
 	uint64_t host_mmap, host_mprotect, host_munmap, host_ldt, host_futex;
+	uint64_t shadow_evictions; /* the host had no room for more mappings */
 	uint64_t baton_passes;
 	uint64_t pages_verified, pages_demoted, pages_reverified, pages_refused;
 	uint64_t code_candidates, code_verified, code_refused; /* pages, at the end of the run */

@@ -135,6 +135,7 @@ static void print_pages(const struct vm *vm, FILE *out)
 	    {"host mmap", s->host_mmap},
 	    {"host mprotect", s->host_mprotect},
 	    {"host munmap", s->host_munmap},
+	    {"mappings dropped for lack of room", s->shadow_evictions},
 	    {"host modify_ldt", s->host_ldt},
 	    {"host futex", s->host_futex},
 	};
