@@ -316,6 +316,22 @@ static inline void native_start(void)
 	native_paging(true);
 }
 
+/* Protection of the host's page at a guest address, as PROT_*; -1 without a mapping. */
+static inline int protection(uint32_t at)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[512], rights[8];
+	unsigned long from, to;
+	int prot = -1;
+
+	CHECK(f);
+	while (prot < 0 && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%lx-%lx %7s", &from, &to, rights) == 3 && at >= from && at < to)
+			prot = (rights[0] == 'r') | (rights[1] == 'w') << 1 | (rights[2] == 'x') << 2;
+	fclose(f);
+	return prot;
+}
+
 /* --- the child --------------------------------------------------------------------------------------------- */
 
 static inline void native_child(void (*body)(void), const char *name)

@@ -35,22 +35,6 @@ static void start(void)
 	native_start();
 }
 
-/* Protection of the host's page at a guest address, as PROT_*; -1 without a mapping. */
-static int protection(uint32_t at)
-{
-	FILE *f = fopen("/proc/self/maps", "r");
-	char line[512], rights[8];
-	unsigned long from, to;
-	int prot = -1;
-
-	CHECK(f);
-	while (prot < 0 && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%lx-%lx %7s", &from, &to, rights) == 3 && at >= from && at < to)
-			prot = (rights[0] == 'r') | (rights[1] == 'w') << 1 | (rights[2] == 'x') << 2;
-	fclose(f);
-	return prot;
-}
-
 /* The guest fetches at `at`: does the page run directly now? */
 static bool runs(uint32_t at)
 {
