@@ -53,6 +53,15 @@ static void install(struct vm *vm, unsigned slot, const struct segment *s)
 		vm_stop(vm, STOP_MONITOR, slot, "the host refused an LDT entry");
 }
 
+/* Slots under segment registers that did not change stay, however long ago they were looked up. */
+static bool in_use(const struct vmm_state *st, unsigned slot)
+{
+	for (unsigned s = 0; s < SEG_COUNT; s++)
+		if (st->hw_sel[s] == LDT_SELECTOR(slot))
+			return true;
+	return false;
+}
+
 /* LDT selector for a descriptor's content; cached by content, least recently used goes first. */
 static uint16_t ldt_selector(struct vm *vm, const struct segment *s)
 {
@@ -61,12 +70,12 @@ static uint16_t ldt_selector(struct vm *vm, const struct segment *s)
 	uint32_t lo = s->base;
 	uint32_t hi = (pages ? s->limit >> 12 : s->limit) << 12 | ((s->attr >> 8) & 0xe) | !!(s->attr & ATTR_DB) |
 		      (pages ? 0x10 : 0);
-	unsigned slot, victim = 1;
+	unsigned slot, victim = 0;
 
 	for (slot = 1; slot < LDT_SLOTS; slot++) {
 		if (st->ldt[slot].generation && st->ldt[slot].lo == lo && st->ldt[slot].hi == hi)
 			break;
-		if (st->ldt[slot].last_use < st->ldt[victim].last_use)
+		if ((!victim || st->ldt[slot].last_use < st->ldt[victim].last_use) && !in_use(st, slot))
 			victim = slot;
 	}
 	if (slot == LDT_SLOTS) {

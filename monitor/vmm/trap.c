@@ -47,14 +47,30 @@ static int emulate_counted(struct vm *vm, const struct insn *insn, enum exit_rea
 	return emulate(vm, insn) < 0 ? -EFAULT : 0;
 }
 
+struct operand_at {
+	uint32_t linear;
+	unsigned access;
+};
+
+/* Where the instruction's stack operand lies if it has one: POP reads, everything else that gets here pushes. */
+static struct operand_at stack_operand(const struct vcpu *v, const struct insn *insn)
+{
+	bool pops = insn->map == 0 && ((insn->opcode & 0xf8) == 0x58 || insn->opcode == 0x61 || insn->opcode == 0x8f);
+	uint32_t esp = v->seg[SEG_SS].base + v->gpr[REG_SP];
+
+	return pops ? (struct operand_at){esp, 0} : (struct operand_at){esp - 4, ACCESS_WRITE};
+}
+
 /*
  * #GP or #SS by our truncation of user segments: hardware would have got as far as the page walk. Look at every
- * linear address that the instruction touches; the first one that user mode may not reach is the #PF.
+ * linear address that the instruction touches; the first one that user mode may not reach is the #PF. Whether a
+ * ModRM operand is written is not known here: the error code then says that it was read.
  */
 static bool truncation_fault(struct vm *vm, const struct insn *insn)
 {
 	struct vcpu *v = &vm->vcpu;
-	uint32_t candidates[3];
+	uint32_t split = vm->cfg.kernel_split;
+	struct operand_at candidates[3];
 	unsigned n = 0;
 	struct walk walk;
 
@@ -63,23 +79,30 @@ static bool truncation_fault(struct vm *vm, const struct insn *insn)
 
 		ea += insn->base == REG_NONE ? 0 : v->gpr[insn->base];
 		ea += insn->index == REG_NONE ? 0 : v->gpr[insn->index] * insn->scale;
-		candidates[n++] = v->seg[insn->seg].base + ea;
+		candidates[n++] = (struct operand_at){v->seg[insn->seg].base + ea, 0};
 	} else if (insn->seg < SEG_COUNT) { /* string or moffs */
-		candidates[n++] = v->seg[insn->seg].base + (insn->disp ? (uint32_t)insn->disp : v->gpr[REG_SI]);
-	}
-	if (!insn->has_modrm && insn->map == 0 && ((insn->opcode & 0xfc) == 0xa4 || (insn->opcode & 0xfe) == 0xaa ||
-						    (insn->opcode & 0xfe) == 0xae || (insn->opcode & 0xfe) == 0x6c))
-		candidates[n++] = v->seg[SEG_ES].base + v->gpr[REG_DI];
-	candidates[n++] = v->seg[SEG_SS].base + v->gpr[REG_SP] - 4;
-	for (unsigned i = 0; i < n; i++) {
-		uint32_t last = candidates[i] | 15; /* an operand that straddles the limit */
+		uint32_t ea = insn->disp ? (uint32_t)insn->disp : v->gpr[REG_SI];
 
-		if (last < vm->cfg.kernel_split)
+		candidates[n++] = (struct operand_at){v->seg[insn->seg].base + ea, 0};
+	}
+	if (!insn->has_modrm && insn->map == 0 &&
+	    ((insn->opcode & 0xfc) == 0xa4 || (insn->opcode & 0xfe) == 0xaa || (insn->opcode & 0xfe) == 0xae ||
+	     (insn->opcode & 0xfe) == 0x6c)) {
+		bool reads = (insn->opcode & 0xfe) == 0xa6 || (insn->opcode & 0xfe) == 0xae; /* CMPS, SCAS */
+
+		candidates[n++] =
+		    (struct operand_at){v->seg[SEG_ES].base + v->gpr[REG_DI], reads ? 0 : ACCESS_WRITE};
+	}
+	candidates[n++] = stack_operand(v, insn);
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t at = candidates[i].linear;
+
+		if (at < split && at + 15 < split) /* not even one that straddles the limit */
 			continue;
-		if (candidates[i] < vm->cfg.kernel_split)
-			candidates[i] = vm->cfg.kernel_split;
-		if (paging_walk(vm, gva(candidates[i]), ACCESS_USER, &walk) < 0) {
-			vcpu_raise_pf(v, gva(candidates[i]), walk.error);
+		if (at < split && paging_walk(vm, gva(at), ACCESS_USER | candidates[i].access, &walk) == 0)
+			at = split;
+		if (paging_walk(vm, gva(at), ACCESS_USER | candidates[i].access, &walk) < 0) {
+			vcpu_raise_pf(v, gva(at), walk.error);
 			return true;
 		}
 	}
