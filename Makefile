@@ -35,10 +35,13 @@ GUEST_ELF := $(patsubst tests/guest/%.c,$(B)/guest/%.elf,$(wildcard tests/guest/
 GUEST_CFLAGS := -m32 -std=gnu11 -O1 -g -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
 	-fno-asynchronous-unwind-tables -mgeneral-regs-only -Wall -Wextra -Werror
 GUEST_LDFLAGS := -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments
+# The benchmark program runs on the host and as a guest's first process: static, i386, no later than SSE2 assumed.
+BENCH_CFLAGS := -m32 -static -no-pie -fno-pie -O2 -march=i686 -mfpmath=387 -pthread -std=gnu11 -Wall -Wextra -Werror \
+	-Wmissing-prototypes -Wstrict-prototypes
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_RUNS ?= 20000
 
-.PHONY: all rebase setup check check-ready unit flat demo guests boots boot-time headers layers tidy format format-check fuzz fuzz-run \
+.PHONY: all rebase setup check check-ready unit flat demo guests boots boot-time bench headers layers tidy format format-check fuzz fuzz-run \
 	install docs clean distclean
 all: $(B)/paravane
 
@@ -80,7 +83,7 @@ setup:
 # Packages that setup installs change what this file finds (llvm-config), so the rest runs in a second make.
 check: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) check-ready
-check-ready: all $(TEST_BIN) $(GUEST_ELF) $(B)/docs/gen/tables guests
+check-ready: all $(TEST_BIN) $(GUEST_ELF) $(B)/bench/bench $(B)/docs/gen/tables guests
 	@B=$(B) tests/run $(sort $(TEST_SH)) $(sort $(TEST_BIN))
 flat: all $(GUEST_ELF)
 	@B=$(B) tests/run tests/guest/test_guests.sh
@@ -102,6 +105,12 @@ boots: all guests
 	@B=$(B) BOOTS=10 PARAVANE_TEST_TIMEOUT=7200 tests/run $(wildcard tests/boot/test_boot_*.sh)
 boot-time: all guests
 	@B=$(B) tests/boot/compare-qemu.sh
+
+$(B)/bench/bench: $(wildcard tests/bench/*.c tests/bench/*.h) Makefile
+	@mkdir -p $(@D)
+	gcc $(CPPFLAGS) $(BENCH_CFLAGS) -o $@ $(filter %.c,$^)
+bench: all guests $(B)/bench/bench
+	@B=$(B) tests/bench/run.py
 
 headers:
 	@tests/checks/test_headers.sh

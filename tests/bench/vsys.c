@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* System calls through the vDSO's __kernel_vsyscall (AT_SYSINFO) and by int $0x80. */
+#include "tests/bench/bench.h"
+
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+
+static unsigned long entry;
+
+static void find_entry(void)
+{
+	if (entry)
+		return;
+	entry = getauxval(AT_SYSINFO);
+	if (!entry)
+		die("no AT_SYSINFO: the vDSO is disabled");
+}
+
+long vsys(long nr, long a, long b, long c, long d, long e)
+{
+	long ret;
+
+	find_entry();
+	__asm__ volatile("call *%1"
+			 : "=a"(ret)
+			 : "m"(entry), "a"(nr), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e)
+			 : "memory", "cc");
+	return ret;
+}
+
+long raw_sys(long nr)
+{
+	long ret;
+
+	__asm__ volatile("int $0x80" : "=a"(ret) : "a"(nr) : "memory", "cc");
+	return ret;
+}
+
+void vsys_loop(unsigned n)
+{
+	unsigned long to;
+	long ret;
+
+	find_entry();
+	to = entry;
+	while (n--)
+		__asm__ volatile("call *%1" : "=a"(ret) : "r"(to), "a"(SYS_getppid) : "memory", "cc");
+}
+
+void raw_loop(unsigned n)
+{
+	while (n--)
+		raw_sys(SYS_getppid);
+}
