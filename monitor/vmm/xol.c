@@ -182,7 +182,9 @@ static int run_slot(struct vm *vm, unsigned len, unsigned guest_len, bool redire
 	if (w->reason != WORLD_SIGNAL)
 		return -EAGAIN;
 	ret = trap_handle(vm);
-	return ret < 0 ? ret : -EAGAIN;
+	if (ret < 0)
+		return ret;
+	return v->eip != guest ? 0 : -EAGAIN; /* done by other means, a redirected operand */
 }
 
 static int run_copy(struct vm *vm, const uint8_t *bytes, unsigned len, unsigned guest_len, bool redirected)
