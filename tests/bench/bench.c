@@ -5,7 +5,7 @@
  * the budget, and prints the fastest of eight such passes: what else runs on the host can only make a pass slower.
  * (A pass is long enough, 25 ms as a rule, to hold the guest's own timer ticks.)
  *
- *	bench [-m MS] [-b MIB] [-d DIR] [-x BUSYBOX] [ROW...]	a name, or the beginning of one, picks rows
+ *	bench [-m MS] [-b MIB] [-d DIR] [-x BUSYBOX] [--] [ROW... | -ROW...]
  *	bench --list | --exit
  */
 #include "tests/bench/bench.h"
@@ -113,14 +113,22 @@ static void measure_apart(const struct row *r)
 	}
 }
 
+/* The beginning of a name picks rows, with a minus sign before it leaves them out. */
 static bool wanted(const struct row *r, char **names)
 {
+	bool picked = true;
 	unsigned i;
 
 	for (i = 0; names[i]; i++)
+		if (names[i][0] != '-')
+			picked = false;
+	for (i = 0; names[i]; i++) {
+		if (names[i][0] == '-' && !strncmp(r->name, names[i] + 1, strlen(names[i] + 1)))
+			return false;
 		if (!strncmp(r->name, names[i], strlen(names[i])))
-			return true;
-	return !i;
+			picked = true;
+	}
+	return picked;
 }
 
 static void each_row(void (*act)(const struct row *), char **names)

@@ -100,7 +100,7 @@ def document(result, text):
 
 Written by `make bench`; [README.md](README.md) says how it measures. N: the same binary on the host itself. Q: QEMU
 {h["qemu"]} TCG. Medians of {result["runs"]} runs, {result["budget_ms"]} ms a row; kernel {result["kernel"]},
-{result["memory_mib"]} MiB, big buffer {result["big_mib"]} MiB.
+{result["memory_mib"]} MiB, big buffer {result["big_mib"]} MiB (in a guest with 512 MiB more).
 
 Host: {h["cpu"]}, {h["cpus"]} CPUs, Linux {h["kernel"]}, load {h["load"]:.1f} at the end.
 
