@@ -370,11 +370,11 @@ static struct mapping mapping_for(struct vm *vm, struct gva at, uint64_t pfn, co
 		if (!w->write)
 			self()->n_wp0++;
 	}
-	if (!w->user && protected && code_verified(vm, at, gpa(pfn << PAGE_SHIFT))) {
+	if (!(w->user && (access & ACCESS_USER)) && protected && code_verified(vm, at, gpa(pfn << PAGE_SHIFT))) {
 		m.prot |= PROT_EXEC;
 		m.state |= SP_X;
 	}
-	if (w->user && w->exec && (access & ACCESS_FETCH)) {
+	if (w->user && w->exec && (access & ACCESS_USER) && (access & ACCESS_FETCH)) {
 		m.prot |= PROT_EXEC;
 		m.state |= SP_X;
 	}
@@ -422,6 +422,18 @@ static bool in_alias(const struct vm *vm, uint32_t at)
 	       at - (vm->cfg.hole_base - vm->cfg.alias_delta) < ABI_STUBS + vm->cfg.stubs_size;
 }
 
+/* One page of a large mapping: what a fetch makes executable for the user is the page that was looked at. */
+static struct mapping mapping_in_large(struct vm *vm, const struct shadow_table *t, unsigned i, uint64_t pfn,
+				       const struct walk *w, unsigned access, bool wanted)
+{
+	struct gva at = gva(table_base(t) + (i << PAGE_SHIFT));
+	struct mapping m = mapping_for(vm, at, pfn, w, wanted ? access : access & ~(unsigned)ACCESS_FETCH);
+
+	if (!wanted && (access & ACCESS_USER) && t->state[i] == (m.state | SP_X))
+		m.state = t->state[i]; /* looked at before */
+	return m;
+}
+
 /* Map a whole large page (or 4 MiB of identity), in runs of equal protection. */
 static void map_large(struct vm *vm, struct shadow_table *t, const struct walk *w, unsigned access, unsigned want)
 {
@@ -433,12 +445,12 @@ static void map_large(struct vm *vm, struct shadow_table *t, const struct walk *
 	if (table_base(t) == 0)
 		i = 1; /* page 0 stays unmapped (host's mmap_min_addr) */
 	while (i < n && base + i < ram_pages) {
-		struct mapping m = mapping_for(vm, gva(table_base(t) + (i << PAGE_SHIFT)), base + i, w, access);
+		struct mapping m = mapping_in_large(vm, t, i, base + i, w, access, i == want);
 		unsigned run = 0;
 
 		while (i + run < n && base + i + run < ram_pages && !in_alias(vm, table_base(t) + ((i + run) << PAGE_SHIFT))) {
-			struct mapping next = mapping_for(vm, gva(table_base(t) + ((i + run) << PAGE_SHIFT)),
-							  base + i + run, w, access);
+			struct mapping next = mapping_in_large(vm, t, i + run, base + i + run, w, access, i + run == want);
+
 			if (next.prot != m.prot || next.state != m.state || t->state[i + run] == m.state)
 				break; /* as it shall be already: pages of one fault change little */
 			run++;
@@ -465,7 +477,7 @@ static bool joins(struct vm *vm, struct shadow_table *t, unsigned i, uint64_t li
 		return false;
 	if (pfn >= vm->cfg.ram_size >> PAGE_SHIFT || va.a < PAGE_SIZE || va.a >= vm->cfg.hole_base)
 		return false;
-	if ((access & ACCESS_FETCH) && w->user && !user_code_is_clean(vm, gpa(pfn << PAGE_SHIFT)))
+	if ((access & ACCESS_FETCH) && (access & ACCESS_USER) && !user_code_is_clean(vm, gpa(pfn << PAGE_SHIFT)))
 		return false;
 	mine = mapping_for(vm, va, pfn, w, access);
 	return mine.prot == m.prot && mine.state == m.state;
@@ -512,11 +524,11 @@ enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access)
 	if (access & ACCESS_WRITE && code_protected(vm, (uint32_t)(w.at.a >> PAGE_SHIFT)))
 		code_demote(vm, (uint32_t)(w.at.a >> PAGE_SHIFT));
 	if (access & ACCESS_FETCH) {
-		bool ok = w.user ? user_code_is_clean(vm, w.at)
-				 : code_execute(vm, at, gpa(w.at.a & ~(uint64_t)0xfff));
+		bool ok = access & ACCESS_USER ? user_code_is_clean(vm, w.at)
+					       : code_execute(vm, at, gpa(w.at.a & ~(uint64_t)0xfff));
 		if (!ok)
 			return SHADOW_UNVERIFIED;
-		if (w.user)
+		if (access & ACCESS_USER)
 			vdso_patch(vm, gpa(w.at.a & ~(uint64_t)0xfff));
 	}
 	t = table_for(vm, at, &w);
@@ -530,8 +542,14 @@ enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access)
 bool shadow_executable(struct vm *vm, struct gva at)
 {
 	struct shadow_table *t = table_at(vm, at);
+	unsigned i;
 
-	return t && (t->state[page_index(t, at)] & SP_X);
+	if (!t)
+		return false;
+	i = page_index(t, at);
+	if ((t->state[i] & (SP_X | SP_USER)) == (SP_X | SP_USER) && vm->vcpu.cpl != 3) /* made so for ring 3, perhaps */
+		return code_verified(vm, at, gpa(mapped_pfn(t, i) << PAGE_SHIFT));
+	return t->state[i] & SP_X;
 }
 
 /* --- protection ------------------------------------------------------------------------------------------ */

@@ -20,7 +20,7 @@ enum shadow_result {
 /* Serve a fault at `at` for an access (mask of enum access) of the current privilege. */
 enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access);
 
-/* Is the page at `at` mapped executable in this worker? (The cheap half of the decision.) */
+/* Is the page at `at` mapped executable in this worker, for the current privilege? (The cheap half of the decision.) */
 bool shadow_executable(struct vm *vm, struct gva at);
 
 void shadow_invlpg(struct vm *vm, struct gva at);
