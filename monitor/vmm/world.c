@@ -21,9 +21,10 @@ static volatile uint32_t kicked;
 static uint64_t host_rsp;
 static uint64_t host_fs_base;
 static struct world *world;
+static const char *signal_exit; /* world_exit_signal, by way of PKRU where the host has it */
 
 extern const char world_entry_begin[], world_entry_iret[], world_entry_end[], world_entry_abort[], world_exit_pad[], world_exit_call[], world_exit_vdso[],
-    world_exit_signal[];
+    world_exit_signal[], world_exit_signal_pku[];
 
 #define W(field) "i"(offsetof(struct world, field))
 
@@ -36,6 +37,7 @@ static void __attribute__((used, noinline)) world_code(void)
 	__asm__ volatile(
 	    ".globl world_run, world_entry_begin, world_entry_end, world_entry_abort\n"
 	    ".globl world_entry_iret, world_exit_pad, world_exit_call, world_exit_vdso, world_exit_signal\n"
+	    ".globl world_exit_signal_pku\n"
 	    ".type world_run, @function\n"
 	    "jmp 9f\n"
 	    ".p2align 4\n"
@@ -101,6 +103,8 @@ static void __attribute__((used, noinline)) world_code(void)
 	    "wrfsbase %%rax\n\t"
 	    "jmp 6f\n"
 	    ".p2align 4\n"
+	    "world_exit_signal_pku:\n\t" /* the guest's PKRU may deny the monitor its own memory */
+	    "xor %%eax, %%eax; xor %%ecx, %%ecx; xor %%edx, %%edx; wrpkru\n"
 	    "world_exit_signal:\n\t" /* registers, flags, CS and SS came from the signal frame */
 	    "mov %c[world](%%rip), %%r14\n\t"
 	    "push $2; popfq\n\t" /* sigreturn leaves NT as it was, and IRETQ faults under it */
@@ -187,7 +191,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		world->fault_address = (uint64_t)g[REG_CR2];
 		world->reason = sig == SIGUSR1 ? WORLD_KICK : WORLD_SIGNAL;
 		world->site = (uint32_t)sig;
-		resume_at(g, world_exit_signal);
+		resume_at(g, signal_exit);
 		return;
 	}
 	if (sig == SIGUSR1) {
@@ -211,12 +215,24 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		world->fault_address = (uint64_t)g[REG_CR2];
 		world->reason = WORLD_SIGNAL;
 		world->site = (uint32_t)sig;
-		resume_at(g, world_exit_signal);
+		resume_at(g, signal_exit);
 		return;
 	}
 	(void)info;
 	vm_stop(VM, STOP_MONITOR, (uint32_t)g[REG_RIP], "a fault inside the monitor itself");
 	signal(sig, SIG_DFL);
+}
+
+/*
+ * Protection keys: user code may execute WRPKRU natively, though the guest's CPUID hides it, and then even the monitor's
+ * stack can be out of reach. So PKRU is cleared before the first access to memory; the guest's value is forgotten.
+ */
+static bool host_has_pku(void)
+{
+	uint32_t eax = 7, ebx, ecx = 0, edx;
+
+	__asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+	return ecx & BIT(4); /* OSPKE */
 }
 
 int world_prepare(struct diag *d)
@@ -227,6 +243,7 @@ int world_prepare(struct diag *d)
 
 	__asm__ volatile("rdfsbase %0" : "=r"(host_fs_base));
 	world = &VM->vmm->world;
+	signal_exit = host_has_pku() ? world_exit_signal_pku : world_exit_signal;
 	alt.ss_sp = mmap(NULL, ALT_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (alt.ss_sp == MAP_FAILED || sigaltstack(&alt, NULL) < 0)
 		return diag_set(d, -errno, "worker: alternate signal stack: %s", strerror(errno));
@@ -236,10 +253,21 @@ int world_prepare(struct diag *d)
 	return 0;
 }
 
-static void write_gate(uint8_t *at, const char *target)
+void world_gate_code(uint8_t *at, const void *target, bool pku)
 {
+	/* R8 to R10 are not the guest's; no instruction here touches flags or memory. */
+	static const uint8_t clear_pkru[] = {
+	    0x41, 0x89, 0xc0, 0x41, 0x89, 0xc9, 0x41, 0x89, 0xd2, /* mov %eax, %r8d; %ecx, %r9d; %edx, %r10d */
+	    0xb8, 0, 0, 0, 0, 0xb9, 0, 0, 0, 0, 0xba, 0, 0, 0, 0, /* mov $0, %eax; %ecx; %edx */
+	    0x0f, 0x01, 0xef,					   /* wrpkru */
+	    0x44, 0x89, 0xc0, 0x44, 0x89, 0xc9, 0x44, 0x89, 0xd2, /* and back */
+	};
 	uint64_t address = (uintptr_t)target;
 
+	if (pku) {
+		memcpy(at, clear_pkru, sizeof(clear_pkru));
+		at += sizeof(clear_pkru);
+	}
 	at[0] = 0x49, at[1] = 0xbe; /* movabs $target, %r14 */
 	memcpy(at + 2, &address, 8);
 	at[10] = 0x41, at[11] = 0xff, at[12] = 0xe6; /* jmp *%r14 */
@@ -247,10 +275,12 @@ static void write_gate(uint8_t *at, const char *target)
 
 void world_write_gates(uint8_t *gate_page)
 {
+	bool pku = host_has_pku();
+
 	memset(gate_page, 0xcc, PAGE_SIZE);
-	write_gate(gate_page + GATE_EXIT - ABI_GATE_PAGE, world_exit_pad);
-	write_gate(gate_page + GATE_CALL - ABI_GATE_PAGE, world_exit_call);
-	write_gate(gate_page + GATE_SYSCALL - ABI_GATE_PAGE, world_exit_vdso);
+	world_gate_code(gate_page + GATE_EXIT - ABI_GATE_PAGE, world_exit_pad, pku);
+	world_gate_code(gate_page + GATE_CALL - ABI_GATE_PAGE, world_exit_call, pku);
+	world_gate_code(gate_page + GATE_SYSCALL - ABI_GATE_PAGE, world_exit_vdso, pku);
 }
 
 void world_fpu_guard(void)

@@ -24,6 +24,8 @@ struct world;
 int world_prepare(struct diag *d);
 /* The entries of the gate page: bytes go to hole + GATE_EXIT, GATE_CALL and GATE_SYSCALL. */
 void world_write_gates(uint8_t *gate_page);
+/* One entry's code: clear PKRU if the host has it, jump to target. At most 64 bytes. */
+void world_gate_code(uint8_t *at, const void *target, bool pku);
 
 /*
  * Run the guest until the next exit; reason and registers in *VM->vmm's world. Returns at once with WORLD_KICK when

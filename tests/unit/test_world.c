@@ -531,6 +531,67 @@ NATIVE_TEST(kick_at_every_instruction_of_the_entry)
 	waitpid(pid, NULL, 0);
 }
 
+/* The gate runs on the guest's flags and, until PKRU is cleared, without any memory that it may touch. */
+static void gate_code_touches_nothing(void **state)
+{
+	uint8_t gate[64];
+	unsigned at = 0, wrpkru = 0;
+	struct insn insn;
+
+	(void)state;
+	memset(gate, 0xcc, sizeof(gate));
+	world_gate_code(gate, world_entry_begin, true);
+	do {
+		assert_true(insn_decode(&insn, gate + at, sizeof(gate) - at, at, 64) > 0);
+		assert_false(insn.has_mem);
+		assert_int_equal(insn.flags_written, 0);
+		wrpkru += insn.op == OP_WRPKRU;
+		at += insn.len;
+	} while (insn.flow == FLOW_NEXT);
+	assert_int_equal(insn.flow, FLOW_JMP_IND);
+	assert_int_equal(wrpkru, 1);
+}
+
+static bool host_has_pku(void)
+{
+	uint32_t r[4];
+
+	cpuid(7, 0, r);
+	return r[2] & BIT(4);
+}
+
+/* PKRU = ~0: not even the monitor's stack could be read. */
+NATIVE_TEST(out_with_every_protection_key_denied)
+{
+	static const char deny[] = "\x83\xc8\xff\x31\xc9\x31\xd2\x0f\x01\xef"; /* or $-1, %eax; ...; wrpkru */
+	static char text[64];
+
+	start();
+	for (size_t i = 0; i < 4; i++) {
+		char bytes[32];
+
+		snprintf(text, sizeof(text), "%s with PKRU = ~0", ways[i].name);
+		native_case = text;
+		memcpy(bytes, deny, sizeof(deny) - 1);
+		memcpy(bytes + sizeof(deny) - 1, ways[i].bytes, ways[i].len);
+		guest_code(bytes, sizeof(deny) - 1 + ways[i].len);
+		aim(0);
+		world_run();
+		monitor_is_clean();
+		CHECK_EQ(w->reason, ways[i].reason);
+		CHECK_EQ(w->gpr[REG_AX], 0xffffffff);
+	}
+}
+
+static void out_with_every_protection_key(void **state)
+{
+	if (!host_has_pku()) {
+		print_message("this host has no protection keys (OSPKE)\n");
+		skip();
+	}
+	out_with_every_protection_key_denied(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -542,6 +603,8 @@ int main(void)
 	    cmocka_unit_test(leaves_on_a_foreign_stack_segment),
 	    cmocka_unit_test(entry_beyond_the_code_limit),
 	    cmocka_unit_test(vector_state_survives),
+	    cmocka_unit_test(gate_code_touches_nothing),
+	    cmocka_unit_test(out_with_every_protection_key),
 	    cmocka_unit_test(kick_before_entry),
 	    cmocka_unit_test(kick_in_the_guest),
 	    cmocka_unit_test(kick_at_every_instruction_of_the_entry),
