@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Ring 3 where the monitor cannot run it directly: instructions that reach into a page which holds SYSCALL, operands
- * on page 0, which no host maps, and across its end.
+ * on page 0, which no host maps, and across its end. And input whose destination faults: the device must keep its byte.
  */
 #include "tests/guest/lib/guest.h"
 
@@ -34,8 +34,22 @@ static void page0(void)
 	USER("page 0 again the kernel's", "mov 0x20, %eax");
 }
 
+static void input(void)
+{
+	outb(0x61, inb(0x61) & ~3); /* channel 2's gate off: its count stands still */
+	outb(0x43, 0xb0);
+	outb(0x42, 0x34);
+	outb(0x42, 0x12);
+	outb(0x43, 0x80); /* latch */
+	kernel_directory[0x70000000 >> 22] = PS | P;
+	PROBE("insb to read-only", "push %%edi; mov $0x70000000, %%edi; mov $0x42, %%edx; insb; pop %%edi", "i"(0));
+	print("count %x", inb(0x42));
+	print("%02x\n", inb(0x42));
+}
+
 void guest_main(void)
 {
+	input();
 	reach();
 	page0();
 }
