@@ -113,5 +113,7 @@ void worker_park(struct vm *vm)
 		host_futex_wait(wake, 0, NULL);
 	vm->vmm->hw_valid = 0; /* this process's LDT is its own */
 	replay(vm);
+	if (vm->vcpu.cr0 & CR0_WP) /* set while another had the baton, perhaps */
+		shadow_set_wp(vm);
 	shadow_load_cr3(vm);
 }

@@ -188,6 +188,20 @@ static void users(void)
 	}
 }
 
+/* CR0.WP is not of one space: what it allowed in one must not last there when it was set in another. */
+static void write_protect(void)
+{
+	shared_table[9] = frame(32) | P;
+	write_cr3(root[0]);
+	write_cr0(read_cr0() & ~0x10000u);
+	poke(SHARED + 9 * 4096, 1);
+	write_cr3(root[1]);
+	write_cr0(read_cr0() | 0x10000);
+	write_cr3(root[0]);
+	PROBE("wp set elsewhere", "movl $2, %c0", "i"(SHARED + 9 * 4096));
+	write_cr3(kernel_root);
+}
+
 void guest_main(void)
 {
 	uint32_t t = page_alloc();
@@ -200,6 +214,7 @@ void guest_main(void)
 	own_halves();
 	shared_half();
 	globals();
+	write_protect();
 	from_outside();
 	users();
 	reuse();
