@@ -105,7 +105,7 @@ bool run_collect(struct vm *vm)
 		v->eflags |= FL_TF;
 	w->stepped = 0;
 	if (v->cpl != 3)
-		v->eflags = (v->eflags & ~(uint32_t)FL_IF) | (vm_vcpu_page(vm)->if_delta + FL_IF);
+		v->eflags = (v->eflags & ~(uint32_t)FL_IF) | ((vm_vcpu_page(vm)->if_delta + FL_IF) & FL_IF);
 	v->eflags &= ~(uint32_t)FL_RF; /* lasts for one instruction */
 	return shadow_seg_leave(vm);
 }

@@ -12,7 +12,8 @@
 #define TYPE_CODE BIT(11)
 #define TYPE_EXPAND_DOWN BIT(10)
 #define TYPE_RW BIT(9) /* writable data, readable code */
-#define LDT_SELECTOR(slot) (uint16_t)((slot) << 3 | 7)
+#define LDT_TI 4
+#define LDT_SELECTOR(slot) (uint16_t)((slot) << 3 | LDT_TI | 3)
 
 bool segment_is_flat(const struct segment *s)
 {
@@ -118,8 +119,11 @@ void shadow_seg_enter(struct vm *vm)
 	bool fresh = !st->hw_valid || st->hw_cpl != v->cpl;
 
 	for (unsigned s = 0; s < SEG_COUNT; s++) {
-		if (!fresh && same_segment(&st->hw_seg[s], &v->seg[s]))
+		if (!fresh && same_segment(&st->hw_seg[s], &v->seg[s])) {
+			if (st->hw_sel[s] & LDT_TI) /* still in use: not to be replaced */
+				st->ldt[st->hw_sel[s] >> 3].last_use = ++st->ldt_clock;
 			continue;
+		}
 		st->hw_sel[s] = host_selector(vm, s);
 		st->hw_seg[s] = v->seg[s];
 	}
