@@ -115,7 +115,8 @@ static void jump_lookup(struct lower *l, const struct lower_exits *x, const stru
 {
 	static const uint8_t jmp[] = {OPCODE_JMP};
 
-	emit_rel32(l, (struct place){.guest = in->va, .state = POINT_AFTER}, jmp, sizeof(jmp), x->lookup);
+	emit_rel32(l, (struct place){.guest = in->va, .state = POINT_AFTER}, jmp, sizeof(jmp),
+		   in->insn.flow == FLOW_RET ? x->lookup_return : x->lookup);
 }
 
 /* The same operand, loaded into ECX. */

@@ -22,7 +22,8 @@ struct lower_exits {
 	struct lower_exit *exit;
 	size_t n, cap;
 	uint32_t next_site; /* numbers its pads from here */
-	uint32_t lookup;    /* address of the routine that lower_lookup() made */
+	/* Routines that lower_lookup() made: for calls and jumps, for returns. They differ in their sites. */
+	uint32_t lookup, lookup_return;
 };
 
 /* One slot of the lookup table; the slot is the low 16 bits of the guest address. */

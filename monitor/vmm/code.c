@@ -246,7 +246,6 @@ void code_demote(struct vm *vm, uint32_t pfn)
 		p->state = CODE_DATA;
 		p->demotions++;
 		vm->stats.pages_demoted++;
-		translate_unchain_direct(vm);
 	}
 	forget_translation(vm, pfn);
 	protect_everywhere(vm, pfn);

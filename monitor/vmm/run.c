@@ -152,7 +152,7 @@ static enum decision decide(struct vm *vm)
 		v->eip = code_unlinked(vm, v->eip);
 		if (!segment_is_flat(cs) || !segment_is_flat(&v->seg[SEG_SS]) || (v->eflags & FL_TF))
 			return GO_OUT_OF_LINE;
-		if (vm->cfg.mode == MODE_TRANSLATE || translate_ready(vm))
+		if (vm->cfg.mode == MODE_TRANSLATE || translate_goes_on(vm))
 			return GO_TRANSLATE;
 		if (code_in_window(vm, v->eip) && code_enter_address(vm, v->eip) == v->eip)
 			return GO_TRANSLATE; /* into the middle of a displaced instruction */
@@ -166,6 +166,8 @@ static enum decision decide(struct vm *vm)
 		return GO_OUT_OF_LINE;
 	if (shadow_executable(vm, gva(cs->base + v->eip)))
 		return GO_DIRECT;
+	if (v->cpl != 3 && translate_ready(vm))
+		return GO_TRANSLATE;
 	switch (shadow_fault(vm, gva(cs->base + v->eip), ACCESS_FETCH | privilege(vm))) {
 	case SHADOW_MAPPED:
 		run_count(vm, EXIT_PAGE_CODE);

@@ -38,7 +38,7 @@ static size_t lay_out(struct translate *t, const struct vm_config *cfg, uint8_t 
 	t->bucket = carve(&at, BUCKETS * sizeof(*t->bucket));
 	t->by_linear = carve(&at, ((size_t)1 << (32 - PAGE_SHIFT)) * sizeof(*t->by_linear));
 	t->by_pfn = carve(&at, frames * sizeof(*t->by_pfn));
-	t->drops = carve(&at, frames);
+	t->drops = carve(&at, frames * sizeof(*t->drops));
 	return ((size_t)(at - from) + PAGE_SIZE - 1) & ~(size_t)(PAGE_SIZE - 1);
 }
 
@@ -66,9 +66,22 @@ static bool hint_holds(const struct vm *vm)
 	return t->hint && t->hint_eip == vm->vcpu.eip && t->hint_epoch == t->epoch;
 }
 
+bool translate_goes_on(const struct vm *vm)
+{
+	const struct translate *t = vm->vmm->translate;
+	const struct site *s = &t->site[t->pending];
+
+	if (hint_holds(vm))
+		return true;
+	if (!t->pending || s->kind == SITE_RETURN)
+		return false;
+	return vm->vcpu.eip == (s->kind == SITE_BRANCH ? s->guest : vm_vcpu_page(vm)->target);
+}
+
 bool translate_ready(const struct vm *vm)
 {
-	return hint_holds(vm) || (translate_possible(&vm->cfg) && cache_find((struct vm *)vm, vm->vcpu.eip));
+	return translate_possible(&vm->cfg) && cache_find((struct vm *)vm, vm->vcpu.eip) &&
+	       !code_runs_directly(vm, vm->vcpu.eip);
 }
 
 static void reset(struct vm *vm)
@@ -80,7 +93,6 @@ static void reset(struct vm *vm)
 /* The block for eip, whose page is looked up in the guest's tables. */
 static enum translate_result find_or_make(struct vm *vm, uint32_t eip, struct block **found)
 {
-	struct translate *t = vm->vmm->translate;
 	struct walk w;
 	uint32_t page, pfn;
 	bool full = false;
@@ -92,7 +104,7 @@ static enum translate_result find_or_make(struct vm *vm, uint32_t eip, struct bl
 	paging_mark(vm, &w, false);
 	pfn = (uint32_t)(w.at.a >> PAGE_SHIFT);
 	if (eip >= vm->cfg.hole_base || !vm_ram(vm, gpa((uint64_t)pfn << PAGE_SHIFT), PAGE_SIZE) ||
-	    t->drops[pfn] == MIXED_DROPS)
+	    cache_page_is_mixed(vm, pfn))
 		return TRANSLATE_STEP;
 	for (unsigned tries = 0; tries < 2; tries++) {
 		page = cache_bind(vm, eip >> PAGE_SHIFT, pfn, w.global);
@@ -128,7 +140,7 @@ enum translate_result translate_enter(struct vm *vm, uint32_t *raw)
 	}
 	pending = t->pending;
 	t->pending = 0;
-	if (!pending || t->site[pending].kind == SITE_INDIRECT)
+	if (!pending || t->site[pending].kind != SITE_BRANCH)
 		cache_publish(vm, eip, b->code);
 	else if (t->site[pending].guest == eip)
 		cache_chain(vm, pending, b->code, &b->incoming);
@@ -144,12 +156,8 @@ void translate_goes_direct(struct vm *vm)
 	if (!pending)
 		return;
 	t->pending = 0;
-	if (!code_runs_directly(vm, vm->vcpu.eip))
-		return;
-	if (t->site[pending].kind == SITE_INDIRECT)
+	if (t->site[pending].kind == SITE_RETURN && code_runs_directly(vm, vm->vcpu.eip))
 		cache_publish(vm, vm->vcpu.eip, vm->vcpu.eip);
-	else if (t->site[pending].guest == vm->vcpu.eip)
-		cache_chain(vm, pending, vm->vcpu.eip, &t->direct);
 }
 
 /* --- out of blocks ----------------------------------------------------------------------------------------- */

@@ -27,9 +27,15 @@ enum translate_result {
 };
 /* Find or make the block for vcpu->eip. */
 enum translate_result translate_enter(struct vm *vm, uint32_t *raw);
+/*
+ * Did translated code lead to vcpu->eip otherwise than by a return? What it calls is translated as well, verified or
+ * not: coming back then costs a jump, where coming back from direct code costs a fault. Returns to verified code, and
+ * interrupts, end it.
+ */
+bool translate_goes_on(const struct vm *vm);
 /* Is there a block for vcpu->eip, ready to be entered? */
 bool translate_ready(const struct vm *vm);
-/* The vCPU goes on directly at vcpu->eip: let the branch that led there do so by itself the next time. */
+/* The vCPU goes on directly at vcpu->eip: let the return that led there do so by itself the next time. */
 void translate_goes_direct(struct vm *vm);
 
 /* A landing pad of a block was reached. */
@@ -41,8 +47,6 @@ const struct manifest_point *translate_point(const struct vm *vm, uint32_t raw);
 
 /* The guest writes to the page. */
 void translate_drop_page(struct vm *vm, uint32_t pfn);
-/* A verified page is no longer so: branches chained to verified code lead to the monitor again. */
-void translate_unchain_direct(struct vm *vm);
 /* What the architecture says of TLBs (SDM 3A 4.10.4): one page; all but global ones, or all; a change of mode. */
 void translate_invlpg(struct vm *vm, struct gva at);
 void translate_check_mappings(struct vm *vm, bool globals);

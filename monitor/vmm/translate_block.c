@@ -92,11 +92,12 @@ static int gather_one(struct vm *vm, struct gather *g, uint32_t at, uint32_t pag
 
 static void gather(struct vm *vm, struct gather *g, uint32_t eip, uint32_t page)
 {
+	unsigned branches = 0;
 	uint32_t at = eip;
 
 	g->n = 0;
 	g->second_page = 0;
-	while (g->n < BLOCK_INSNS && !((at ^ eip) & PAGE_MASK) && !g->second_page) {
+	while (g->n < BLOCK_INSNS && branches < BLOCK_BRANCHES && !((at ^ eip) & PAGE_MASK) && !g->second_page) {
 		int len = gather_one(vm, g, at, page);
 		enum lower_shape shape;
 
@@ -105,6 +106,7 @@ static void gather(struct vm *vm, struct gather *g, uint32_t eip, uint32_t page)
 		shape = lower_block_shape(&g->insn[g->n].insn);
 		if (shape == LOWER_ALONE)
 			break;
+		branches += g->insn[g->n].insn.flow != FLOW_NEXT;
 		g->n++;
 		at += (uint32_t)len;
 		if (shape == LOWER_ENDS)
@@ -164,7 +166,7 @@ struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 {
 	struct translate *t = vm->vmm->translate;
 	struct lower_exit exit[BLOCK_INSNS + 1];
-	struct lower_exits x = {.exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup};
+	struct lower_exits x = {.exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup, .lookup_return = t->lookup_return};
 	struct lower l = block_emitter(vm);
 	struct block b = {.eip = eip, .code = vm->cfg.hole_base + ABI_BLOCKS + t->code_len, .page = {page}};
 	uint32_t n_sites = t->n_sites;

@@ -5,6 +5,7 @@
  * Memory is handed out in one direction and taken back all at once: code addresses stay valid (though perhaps
  * unreachable) until the cache is reset, which happens only while no guest state refers to it.
  */
+#include "monitor/vmm/clock.h"
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/paging.h"
@@ -64,11 +65,6 @@ static void unchain(struct vm *vm, uint32_t *list)
 		s->chained = false;
 		aim(vm, s, s->stub);
 	}
-}
-
-void translate_unchain_direct(struct vm *vm)
-{
-	unchain(vm, &translate_of(vm)->direct);
 }
 
 void cache_publish(struct vm *vm, uint32_t eip, uint32_t code)
@@ -227,13 +223,29 @@ static void leave_bucket(struct vm *vm, uint32_t i)
 		*at = t->block[i].next_in_bucket;
 }
 
+static struct page_drops *drops_of(struct vm *vm, uint32_t pfn)
+{
+	struct page_drops *d = &translate_of(vm)->drops[pfn];
+	uint8_t span = (uint8_t)(clock_tsc() >> MIXED_SPAN);
+
+	if (d->span != span)
+		*d = (struct page_drops){.span = span};
+	return d;
+}
+
+bool cache_page_is_mixed(struct vm *vm, uint32_t pfn)
+{
+	return drops_of(vm, pfn)->n == MIXED_DROPS;
+}
+
 void translate_drop_page(struct vm *vm, uint32_t pfn)
 {
 	struct translate *t = translate_of(vm);
+	struct page_drops *d = drops_of(vm, pfn);
 
 	t->epoch++;
-	if (t->drops[pfn] < MIXED_DROPS)
-		t->drops[pfn]++;
+	if (d->n < MIXED_DROPS)
+		d->n++;
 	for (uint32_t page = t->by_pfn[pfn]; page; page = t->page[page].next_of_pfn) {
 		for (uint32_t i = t->page[page].blocks; i; i = *next_on_page(&t->block[i], page)) {
 			struct block *b = &t->block[i];
@@ -249,14 +261,16 @@ void translate_drop_page(struct vm *vm, uint32_t pfn)
 	}
 }
 
-static void make_lookup(struct vm *vm)
+static uint32_t make_lookup(struct vm *vm, enum site_kind kind)
 {
 	struct translate *t = translate_of(vm);
 	struct lower l = block_emitter(vm);
+	uint32_t at;
 
-	t->site[t->n_sites] = (struct site){.kind = SITE_INDIRECT};
-	t->lookup = lower_lookup(&l, vm->cfg.hole_base + ABI_LOOKUP, TRANSLATE_SITE + t->n_sites++);
+	t->site[t->n_sites] = (struct site){.kind = kind};
+	at = lower_lookup(&l, vm->cfg.hole_base + ABI_LOOKUP, TRANSLATE_SITE + t->n_sites++);
 	block_emitted(vm, &l);
+	return at;
 }
 
 void cache_reset(struct vm *vm)
@@ -271,7 +285,8 @@ void cache_reset(struct vm *vm)
 	mem_set(slot_of(vm, 0), 0, ABI_LOOKUP_SIZE);
 	t->n_blocks = t->n_pages = t->n_sites = t->n_insns = 1;
 	t->n_points = t->code_len = t->pads_len = 0;
-	t->bound = t->direct = t->pending = 0;
+	t->bound = t->pending = 0;
 	t->epoch++;
-	make_lookup(vm);
+	t->lookup = make_lookup(vm, SITE_INDIRECT);
+	t->lookup_return = make_lookup(vm, SITE_RETURN);
 }

@@ -7,6 +7,7 @@
 #include "monitor/vmm/translate.h"
 
 #define BLOCK_INSNS 32 /* at most; vm, SIMD and string code seldom branches earlier */
+#define BLOCK_BRANCHES 3 /* what follows so many is seldom reached from here, and has blocks of its own */
 #define BLOCKS 131072
 #define BLOCK_PAGES 16384
 #define BUCKETS 65536
@@ -14,7 +15,8 @@
 #define SITE_INSNS 65536
 #define POINTS 2097152
 #define PADS_SIZE 0x500000 /* at the end of the cache */
-#define MIXED_DROPS 200	   /* so many, and a page holds data that changes: not worth translating */
+#define MIXED_DROPS 200	   /* so many in one span, and a page holds data that changes: not worth translating in it */
+#define MIXED_SPAN 30	   /* log2 of TSC ticks: some tenths of a second */
 
 struct block {
 	uint32_t eip, code;
@@ -34,7 +36,7 @@ struct block_page { /* a linear page as it was mapped when code was translated t
 	bool bound, global;
 };
 
-enum site_kind { SITE_NONE, SITE_EMULATE, SITE_BRANCH, SITE_INDIRECT };
+enum site_kind { SITE_NONE, SITE_EMULATE, SITE_BRANCH, SITE_INDIRECT, SITE_RETURN };
 
 struct site {
 	uint32_t guest;	 /* the instruction, or where the branch goes */
@@ -55,12 +57,13 @@ struct translate {
 	uint32_t *bucket;
 	uint16_t *by_linear; /* bound page of a linear page number */
 	uint16_t *by_pfn;    /* first page of a page frame */
-	uint8_t *drops;	     /* of a page frame; at MIXED_DROPS it stays */
+	struct page_drops {
+		uint8_t n, span; /* which one: low bits */
+	} *drops; /* of a page frame */
 	uint32_t n_blocks, n_pages, n_sites, n_insns, n_points;
 	uint32_t code_len, pads_len;
-	uint32_t lookup;       /* the shared routine */
+	uint32_t lookup, lookup_return; /* the shared routines */
 	uint32_t bound;	       /* list */
-	uint32_t direct;       /* sites chained to verified code */
 	uint32_t pending;      /* site of the branch that is on its way to its target */
 	uint32_t epoch;	       /* counts whatever may make a code address useless */
 	uint32_t hint, hint_eip, hint_epoch; /* code that continues behind the last exit */
@@ -70,6 +73,7 @@ struct translate {
 void cache_reset(struct vm *vm);
 struct block *cache_find(struct vm *vm, uint32_t eip); /* only on bound pages */
 uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global);
+bool cache_page_is_mixed(struct vm *vm, uint32_t pfn);
 struct block *cache_add(struct vm *vm, const struct block *b);
 void cache_publish(struct vm *vm, uint32_t eip, uint32_t code); /* in the lookup table */
 void cache_chain(struct vm *vm, uint32_t site, uint32_t code, uint32_t *list);

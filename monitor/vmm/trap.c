@@ -185,6 +185,8 @@ static int page_fault(struct vm *vm)
 		run_count(vm, EXIT_PAGE_GUEST);
 		return -EFAULT;
 	case SHADOW_UNVERIFIED:
+		if (vm->vcpu.cpl != 3)
+			run_count(vm, EXIT_BLOCK_FAULT);
 		fetch_refused(vm);
 		return 0;
 	case SHADOW_EMULATE:
