@@ -5,7 +5,7 @@
  * the budget, and prints the fastest of eight such passes: what else runs on the host can only make a pass slower.
  * (A pass is long enough, 25 ms as a rule, to hold the guest's own timer ticks.)
  *
- *	bench [-m MS] [-b MIB] [-d DIR] [-x BUSYBOX] [--] [ROW... | -ROW...]
+ *	bench [-m MS | -n PASSES] [-b MIB] [-d DIR] [-x BUSYBOX] [--] [ROW... | -ROW...]
  *	bench --list | --exit
  */
 #include "tests/bench/bench.h"
@@ -80,12 +80,18 @@ static unsigned calibrate(const struct row *r, uint64_t want)
 
 static void measure(const struct row *r)
 {
-	unsigned passes = r->whole_big ? 3 : 8, per = r->per ? r->per : r->whole_big ? big_pages() : 1, n, i;
+	unsigned passes = conf.passes	 ? 1
+			  : r->whole_big ? 3
+					 : 8,
+		 per = r->per	      ? r->per
+		       : r->whole_big ? big_pages()
+				      : 1,
+		 n, i;
 	uint64_t best = UINT64_MAX, t;
 
 	if (r->setup)
 		r->setup();
-	n = calibrate(r, conf.budget_ms * 1000000ull / 10);
+	n = conf.passes ? conf.passes : calibrate(r, conf.budget_ms * 1000000ull / 10);
 	for (i = 0; i < passes; i++) {
 		t = timed(r, n);
 		best = t < best ? t : best;
@@ -172,6 +178,7 @@ static _Noreturn void guest_main(void)
 	conf.busybox = "/bin/busybox";
 	conf.budget_ms = number(getenv("budget"), conf.budget_ms);
 	conf.big_mib = number(getenv("big"), conf.big_mib);
+	conf.passes = number(getenv("passes"), 0);
 	snprintf(names, sizeof names, "%s", pick ? pick : "");
 	for (char *p = strtok(names, ","); p && n < 31; p = strtok(NULL, ","))
 		rows[n++] = p;
@@ -193,9 +200,11 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	conf.self = argv[0];
-	while ((c = getopt(argc, argv, "m:b:d:x:")) != -1) {
+	while ((c = getopt(argc, argv, "m:n:b:d:x:")) != -1) {
 		if (c == 'm')
 			conf.budget_ms = number(optarg, conf.budget_ms);
+		else if (c == 'n')
+			conf.passes = number(optarg, 0);
 		else if (c == 'b')
 			conf.big_mib = number(optarg, conf.big_mib);
 		else if (c == 'd')

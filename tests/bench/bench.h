@@ -26,6 +26,7 @@ struct bench_conf {
 	const char *busybox; /* a static one; without it the rows that need a shell fail */
 	unsigned budget_ms;  /* for one row */
 	unsigned big_mib;    /* size of the big buffers */
+	unsigned passes;     /* not 0: this many times run(1), no calibration: for counting exits */
 };
 
 extern struct bench_conf conf;
