@@ -6,7 +6,8 @@
 #include "monitor/vmm/world.h"
 
 #define ESCAPE 0x0f
-#define ESCAPES 0x0f0f0f0f0f0f0f0full
+#define SYSCALL 0x05 /* behind the escape */
+#define SYSENTER 0x34
 #define ONES 0x0101010101010101ull
 #define HIGHS 0x8080808080808080ull
 
@@ -36,6 +37,13 @@ static bool is_instruction(const uint8_t *p, unsigned at)
 	return votes >= VOTES;
 }
 
+/* The top bit of every byte of x that is `byte`, and perhaps of bytes above such a one. */
+static uint64_t equal_bytes(uint64_t x, uint8_t byte)
+{
+	x ^= byte * ONES;
+	return (x - ONES) & ~x & HIGHS;
+}
+
 bool user_code_is_clean(struct vm *vm, struct gpa page)
 {
 	const uint8_t *p = vm_ram(vm, gpa(page.a & ~(uint64_t)(PAGE_SIZE - 1)), PAGE_SIZE);
@@ -43,12 +51,15 @@ bool user_code_is_clean(struct vm *vm, struct gpa page)
 	if (!p)
 		return false;
 	for (unsigned word = 0; word < PAGE_SIZE; word += 8) {
-		uint64_t x = *(const uint64_t *)(p + word) ^ ESCAPES;
+		uint64_t here, behind;
 
-		if (!((x - ONES) & ~x & HIGHS))
+		here = *(const uint64_t *)(p + word);
+		behind = here >> 8 | (word + 8 < PAGE_SIZE ? (uint64_t)p[word + 8] << 56 : 0);
+		/* no branch on the escape byte alone: it is in every fourth word of ordinary code */
+		if (!(equal_bytes(here, ESCAPE) & (equal_bytes(behind, SYSCALL) | equal_bytes(behind, SYSENTER))))
 			continue;
 		for (unsigned i = word; i < word + 8 && i + 1 < PAGE_SIZE; i++)
-			if (p[i] == ESCAPE && (p[i + 1] == 0x05 || p[i + 1] == 0x34) && is_instruction(p, i))
+			if (p[i] == ESCAPE && (p[i + 1] == SYSCALL || p[i + 1] == SYSENTER) && is_instruction(p, i))
 				return false;
 	}
 	return true;
