@@ -1,309 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* See shadow.h. A slot is what one page-directory entry covers: 4 MiB, or 2 MiB under PAE. */
-#include "monitor/vmm/shadow.h"
-
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/gmem.h"
 #include "monitor/vmm/host.h"
-#include "monitor/vmm/mem.h"
-#include "monitor/vmm/paging.h"
-#include "monitor/vmm/state.h"
-#include "monitor/vmm/translate.h"
+#include "monitor/vmm/shadow_internal.h"
 #include "monitor/vmm/user_code.h"
 #include "monitor/vmm/vdso.h"
-#include "monitor/vmm/worker.h"
-
-#define INVLPG_DROPS 32 /* so many before a table counts as one that is remapped all the time */
-#define INVLPG_RUN 64
-
-static unsigned slot_shift(const struct vcpu *v)
-{
-	return paging_mode(v) == PAGING_PAE ? 21 : 22;
-}
-
-static unsigned table_pages(const struct shadow_table *t)
-{
-	return t->pae ? 512 : 1024;
-}
-
-static uint32_t table_base(const struct shadow_table *t)
-{
-	return t->slot << (t->pae ? 21 : 22);
-}
-
-static struct shadow *self(void)
-{
-	return &worker_self()->shadow;
-}
-
-static struct shadow_table *table_at(struct vm *vm, struct gva at)
-{
-	unsigned index = self()->slot[at.a >> slot_shift(&vm->vcpu)];
-
-	return index ? &self()->tables[index - 1] : NULL;
-}
-
-static unsigned page_index(const struct shadow_table *t, struct gva at)
-{
-	return (at.a - table_base(t)) >> PAGE_SHIFT;
-}
-
-static uint64_t remembered_pte(const struct shadow_table *t, unsigned i)
-{
-	return t->pae ? t->pte64[i] : t->pte32[i];
-}
-
-static void remember_pte(struct shadow_table *t, unsigned i, uint64_t pte)
-{
-	if (t->pae)
-		t->pte64[i] = pte;
-	else
-		t->pte32[i] = (uint32_t)pte;
-}
-
-/* Page frame that a mapped page of t shows. */
-static uint64_t mapped_pfn(const struct shadow_table *t, unsigned i)
-{
-	if (!(t->pde & PTE_P)) /* paging off: identity */
-		return (table_base(t) >> PAGE_SHIFT) + i;
-	if (t->large) {
-		uint64_t base = t->pae ? t->pde & 0x000fffffffe00000ull
-				       : (t->pde & 0xffc00000) | (t->pde >> 13 & 0xff) << 32;
-		return (base >> PAGE_SHIFT) + i;
-	}
-	return (remembered_pte(t, i) & 0x000ffffffffff000ull) >> PAGE_SHIFT;
-}
-
-/* --- dropping -------------------------------------------------------------------------------------------- */
-
-static void account(struct vm *vm, struct shadow_table *t, unsigned i, int sign)
-{
-	bool low = table_base(t) + (i << PAGE_SHIFT) < vm->cfg.kernel_split || !vm->cfg.kernel_split;
-
-	t->n_mapped += sign;
-	if (t->state[i] & SP_GLOBAL)
-		t->n_global += sign;
-	if (!(t->state[i] & SP_USER) && low)
-		self()->n_super_low += sign;
-	if (!(t->state[i] & SP_USER))
-		t->n_super += sign;
-}
-
-/*
- * Unmap pages [from, to) of t; holes between mapped pages cost nothing. Taking out the middle of a mapping makes two of
- * it, which the host refuses at vm.max_map_count: then everything goes, for what stays mapped would be stale.
- */
-static void drop_pages(struct vm *vm, struct shadow_table *t, unsigned from, unsigned to)
-{
-	for (unsigned i = from; i < to; i++) {
-		if (!(t->state[i] & SP_MAPPED))
-			continue;
-		account(vm, t, i, -1);
-		t->state[i] = 0;
-	}
-	vm->stats.host_munmap++;
-	if (host_munmap(table_base(t) + (from << PAGE_SHIFT), (uint64_t)(to - from) << PAGE_SHIFT) < 0)
-		shadow_flush(vm);
-}
-
-static void release_table(struct vm *vm, struct shadow_table *t)
-{
-	unsigned n = table_pages(t), first = 0, last = n;
-
-	while (first < n && !(t->state[first] & SP_MAPPED))
-		first++;
-	while (last > first && !(t->state[last - 1] & SP_MAPPED))
-		last--;
-	if (first < last)
-		drop_pages(vm, t, first, last);
-	self()->slot[t->slot] = 0;
-	t->used = 0;
-}
-
-void shadow_flush(struct vm *vm)
-{
-	struct shadow *s = self();
-
-	for (unsigned i = 0; i < s->n_tables; i++) {
-		struct shadow_table *t = &s->tables[i];
-
-		if (!t->used)
-			continue;
-		mem_set(t->state, 0, sizeof(t->state));
-		t->used = 0;
-		t->n_mapped = t->n_global = t->n_super = 0;
-	}
-	mem_set(s->slot, 0, sizeof(s->slot));
-	s->n_super_low = s->n_wp0 = s->n_tables = 0;
-	vm->stats.host_munmap++;
-	host_munmap(0, vm->cfg.hole_base);
-	if (vm->vmm->code.alias_active)
-		shadow_alias(vm, true);
-}
-
-/* --- validation ------------------------------------------------------------------------------------------ */
-
-static uint64_t read_entry(struct vm *vm, struct gpa at, bool pae)
-{
-	void *p = vm_ram(vm, at, pae ? 8 : 4);
-
-	if (!p)
-		return 0;
-	return pae ? *(volatile uint64_t *)p : *(volatile uint32_t *)p;
-}
-
-static uint64_t current_pde(struct vm *vm, const struct shadow_table *t)
-{
-	const struct vcpu *v = &vm->vcpu;
-
-	if (!t->pae)
-		return read_entry(vm, gpa((v->cr3 & 0xfffff000) + t->slot * 4), false);
-	if (v->pdpte[t->slot >> 9] != t->pdpte)
-		return 0;
-	return read_entry(vm, gpa((t->pdpte & 0x000ffffffffff000ull) + (t->slot & 511) * 8), true);
-}
-
-/* Does the entry still say all that the mapping relied on? A bit set since is no matter; a cleared one is. */
-static bool entry_holds(uint64_t then, uint64_t now, bool leaf)
-{
-	uint64_t must_equal = ~(uint64_t)(PTE_A | PTE_D | 0xe00);
-
-	if (!leaf)
-		must_equal &= ~(uint64_t)PTE_G;
-	return ((then ^ now) & must_equal) == 0 && !(then & ~now & PTE_A) && !(leaf && (then & ~now & PTE_D));
-}
-
-/* Compare pages of t with the guest's page table now; skip global ones unless asked. */
-static void validate_ptes(struct vm *vm, struct shadow_table *t, bool globals)
-{
-	unsigned n = table_pages(t), start = n;
-	const uint8_t *now =
-	    vm_ram(vm, gpa(t->pde & 0x000ffffffffff000ull & (t->pae ? ~0ull : 0xffffffffull)), PAGE_SIZE);
-
-	for (unsigned i = 0; i < n; i++) {
-		bool bad = false;
-
-		if (t->state[i] & SP_MAPPED && (globals || !(t->state[i] & SP_GLOBAL))) {
-			uint64_t pte = !now ? 0 : t->pae ? ((const uint64_t *)now)[i] : ((const uint32_t *)now)[i];
-			uint64_t then = remembered_pte(t, i);
-
-			bad = pte != then && !entry_holds(then, pte, true);
-		}
-		if (bad && start == n)
-			start = i;
-		if (!bad && start != n) {
-			drop_pages(vm, t, start, i);
-			start = n;
-		}
-	}
-	if (start != n)
-		drop_pages(vm, t, start, n);
-}
-
-static void validate_table(struct vm *vm, struct shadow_table *t, bool globals)
-{
-	if (!globals && t->n_global == t->n_mapped && t->n_mapped)
-		return;
-	if (!entry_holds(t->pde, current_pde(vm, t), t->large)) {
-		if (globals || !t->n_global) {
-			release_table(vm, t);
-			return;
-		}
-		for (unsigned i = 0; i < table_pages(t); i++)
-			if ((t->state[i] & (SP_MAPPED | SP_GLOBAL)) == SP_MAPPED)
-				drop_pages(vm, t, i, i + 1);
-		return;
-	}
-	if (!t->large)
-		validate_ptes(vm, t, globals);
-	if (!t->n_mapped)
-		release_table(vm, t);
-}
-
-static void validate(struct vm *vm, bool globals)
-{
-	struct shadow *s = self();
-
-	if (paging_mode(&vm->vcpu) == PAGING_OFF)
-		return;
-	for (unsigned i = 0; i < s->n_tables; i++)
-		if (s->tables[i].used)
-			validate_table(vm, &s->tables[i], globals);
-}
-
-void shadow_load_cr3(struct vm *vm)
-{
-	validate(vm, !(vm->vcpu.cr4 & CR4_PGE)); /* G counts only under PGE, also for what was mapped before */
-}
-
-void shadow_validate_all(struct vm *vm)
-{
-	validate(vm, true);
-}
-
-/*
- * The guest takes page i away. Where it keeps doing so (Linux's fixmap: 35,000 pages at boot, one by one), what was
- * mapped along with it goes as well: forgetting too much costs a fault at worst, and an munmap() each costs more.
- */
-static void drop_run(struct vm *vm, struct shadow_table *t, unsigned i)
-{
-	unsigned last = i + 1;
-
-	if (t->invlpg_drops < INVLPG_DROPS)
-		t->invlpg_drops++;
-	else
-		for (; last < table_pages(t) && last - i < INVLPG_RUN && t->state[last] == t->state[i]; last++)
-			;
-	drop_pages(vm, t, i, last);
-}
-
-void shadow_invlpg(struct vm *vm, struct gva at)
-{
-	struct shadow_table *t = table_at(vm, at);
-	unsigned i;
-
-	if (!t || paging_mode(&vm->vcpu) == PAGING_OFF)
-		return;
-	if (t->large || !entry_holds(t->pde, current_pde(vm, t), false)) {
-		if (!entry_holds(t->pde, current_pde(vm, t), t->large))
-			release_table(vm, t);
-		return;
-	}
-	i = page_index(t, at);
-	if (t->state[i] & SP_MAPPED) {
-		uint64_t pte = read_entry(vm, gpa((t->pde & 0x000ffffffffff000ull) + i * (t->pae ? 8 : 4)), t->pae);
-
-		if (!entry_holds(remembered_pte(t, i), pte, true))
-			drop_run(vm, t, i);
-	}
-}
-
-void shadow_set_wp(struct vm *vm)
-{
-	if (self()->n_wp0)
-		shadow_flush(vm);
-}
-
-void shadow_enter_user(struct vm *vm)
-{
-	struct shadow *s = self();
-
-	if (s->n_wp0) {
-		shadow_flush(vm);
-		return;
-	}
-	for (unsigned n = 0; s->n_super_low && n < s->n_tables; n++) {
-		struct shadow_table *t = &s->tables[n];
-
-		if (!t->used || !t->n_super || (vm->cfg.kernel_split && table_base(t) >= vm->cfg.kernel_split))
-			continue;
-		for (unsigned i = 0; i < table_pages(t); i++)
-			if ((t->state[i] & (SP_MAPPED | SP_USER)) == SP_MAPPED)
-				drop_pages(vm, t, i, i + 1);
-	}
-}
-
-/* --- mapping --------------------------------------------------------------------------------------------- */
 
 static struct shadow_table *new_table(struct vm *vm, unsigned slot)
 {
@@ -316,7 +18,7 @@ static struct shadow_table *new_table(struct vm *vm, unsigned slot)
 	if (!t && s->n_tables == SHADOW_TABLES) {
 		t = &s->tables[s->next_victim];
 		s->next_victim = (uint16_t)((s->next_victim + 1) % SHADOW_TABLES);
-		release_table(vm, t);
+		shadow_release_table(vm, t);
 		if (!s->n_tables) /* that dropped them all */
 			t = NULL;
 	}
@@ -336,8 +38,8 @@ static struct shadow_table *table_for(struct vm *vm, struct gva at, const struct
 	struct shadow_table *t = table_at(vm, at);
 	bool large = w->page_size > PAGE_SIZE;
 
-	if (t && (t->large != large || t->pdpte != w->pdpte || !entry_holds(t->pde, w->pde, large))) {
-		release_table(vm, t);
+	if (t && (t->large != large || t->pdpte != w->pdpte || !shadow_entry_holds(t->pde, w->pde, large))) {
+		shadow_release_table(vm, t);
 		t = NULL;
 	}
 	if (!t)
@@ -394,9 +96,9 @@ static bool set_pages(struct vm *vm, struct shadow_table *t, unsigned first, uns
 	for (unsigned i = first; i < first + n; i++) {
 		same = same && (t->state[i] & SP_MAPPED) && mapped_pfn(t, i) == pfn + (i - first);
 		if (t->state[i] & SP_MAPPED)
-			account(vm, t, i, -1);
+			shadow_account(vm, t, i, -1);
 		t->state[i] = m.state;
-		account(vm, t, i, 1);
+		shadow_account(vm, t, i, 1);
 		if (at + ((i - first) << PAGE_SHIFT) != offset_mode + ((i - first) << PAGE_SHIFT) && (m.state & SP_W))
 			code_note_alias(vm, (uint32_t)(pfn + (i - first)));
 	}
@@ -413,13 +115,6 @@ static bool set_pages(struct vm *vm, struct shadow_table *t, unsigned first, uns
 	vm->stats.shadow_evictions++;
 	shadow_flush(vm);
 	return false;
-}
-
-/* The stubs' physical alias, while it is mapped, hides the RAM there. */
-static bool in_alias(const struct vm *vm, uint32_t at)
-{
-	return vm->vmm->code.alias_active &&
-	       at - (vm->cfg.hole_base - vm->cfg.alias_delta) < ABI_STUBS + vm->cfg.stubs_size;
 }
 
 /* One page of a large mapping: what a fetch makes executable for the user is the page that was looked at. */
@@ -448,7 +143,7 @@ static void map_large(struct vm *vm, struct shadow_table *t, const struct walk *
 		struct mapping m = mapping_in_large(vm, t, i, base + i, w, access, i == want);
 		unsigned run = 0;
 
-		while (i + run < n && base + i + run < ram_pages && !in_alias(vm, table_base(t) + ((i + run) << PAGE_SHIFT))) {
+		while (i + run < n && base + i + run < ram_pages && !shadow_in_alias(vm, table_base(t) + ((i + run) << PAGE_SHIFT))) {
 			struct mapping next = mapping_in_large(vm, t, i + run, base + i + run, w, access, i + run == want);
 
 			if (next.prot != m.prot || next.state != m.state || t->state[i + run] == m.state)
@@ -466,7 +161,7 @@ static bool joins(struct vm *vm, struct shadow_table *t, unsigned i, uint64_t li
 		  const struct walk *w, unsigned access)
 {
 	struct gpa at = gpa((t->pde & 0x000ffffffffff000ull) + i * (t->pae ? 8 : 4));
-	uint64_t pte = read_entry(vm, at, t->pae);
+	uint64_t pte = shadow_read_entry(vm, at, t->pae);
 	uint64_t want = like + (int64_t)delta * PAGE_SIZE;
 	uint64_t ignore = 0xe00;
 	struct mapping mine;
@@ -497,7 +192,7 @@ static void map_small(struct vm *vm, struct shadow_table *t, struct gva at, cons
 		if (j != i)
 			remember_pte(t, j, w->pte + ((int64_t)j - i) * (int64_t)PAGE_SIZE);
 	if ((t->state[i] & SP_MAPPED) && mapped_pfn(t, i) != pfn)
-		drop_pages(vm, t, i, i + 1);
+		shadow_drop_pages(vm, t, i, i + 1);
 	if (!t->used) /* that dropped them all */
 		return;
 	remember_pte(t, i, w->pte);
@@ -516,7 +211,7 @@ enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access)
 	paging_mark(vm, &w, access & ACCESS_WRITE);
 	if (at.a < PAGE_SIZE || at.a >= vm->cfg.hole_base || !vm_ram(vm, gpa(w.at.a & ~(uint64_t)0xfff), PAGE_SIZE))
 		return SHADOW_EMULATE;
-	if (in_alias(vm, at.a)) {
+	if (shadow_in_alias(vm, at.a)) {
 		if (!(vm->vcpu.cr0 & CR0_PG))
 			return SHADOW_EMULATE;
 		shadow_alias(vm, false);
@@ -562,7 +257,7 @@ static void protect_page(struct vm *vm, struct shadow_table *t, unsigned i, uint
 	struct mapping m = {PROT_READ, t->state[i] & ~(SP_W | SP_X)};
 
 	if (!code_protected(vm, pfn)) { /* demoted: comes back by a fault, with the rights of that access */
-		drop_pages(vm, t, i, i + 1);
+		shadow_drop_pages(vm, t, i, i + 1);
 		return;
 	}
 	if (!(m.state & SP_USER) && code_verified(vm, at, page)) {
@@ -597,47 +292,5 @@ void shadow_protect(struct vm *vm, uint32_t pfn)
 		if (t && (t->state[page_index(t, gva(pfn << PAGE_SHIFT))] & SP_MAPPED) &&
 		    mapped_pfn(t, page_index(t, gva(pfn << PAGE_SHIFT))) == pfn)
 			protect_page(vm, t, page_index(t, gva(pfn << PAGE_SHIFT)), pfn);
-	}
-}
-
-/* --- the hole -------------------------------------------------------------------------------------------- */
-
-static void map_stubs(struct vm *vm, uint32_t base)
-{
-	const struct vm_config *cfg = &vm->cfg;
-
-	host_mmap(base + ABI_VCPU_PAGE, PAGE_SIZE, PROT_READ | PROT_WRITE, cfg->ram_fd, cfg->vcpu_off);
-	host_mmap(base + ABI_GATE_PAGE, PAGE_SIZE, PROT_READ | PROT_EXEC, cfg->ram_fd, cfg->gate_off);
-	host_mmap(base + ABI_XOL_PAGE, PAGE_SIZE, PROT_READ | PROT_EXEC, cfg->ram_fd, cfg->bounce_off);
-	host_mmap(base + ABI_BOUNCE_PAGE, PAGE_SIZE, PROT_READ | PROT_WRITE, cfg->ram_fd, cfg->bounce_off + PAGE_SIZE);
-	if (cfg->stubs_size)
-		host_mmap(base + ABI_STUBS, (cfg->stubs_size + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1),
-			  PROT_READ | PROT_EXEC, cfg->ram_fd, cfg->stubs_off);
-}
-
-void shadow_map_hole(struct vm *vm)
-{
-	const struct vm_config *cfg = &vm->cfg;
-
-	map_stubs(vm, cfg->hole_base);
-	if (!translate_possible(cfg))
-		return;
-	host_mmap(cfg->hole_base + ABI_BLOCKS, ABI_BLOCKS_SIZE, PROT_READ | PROT_EXEC, cfg->ram_fd, cfg->blocks_off);
-	host_mmap(cfg->hole_base + ABI_LOOKUP, ABI_LOOKUP_SIZE, PROT_READ, cfg->ram_fd, cfg->lookup_off);
-}
-
-void shadow_alias(struct vm *vm, bool on)
-{
-	uint32_t base = vm->cfg.hole_base - vm->cfg.alias_delta;
-	uint64_t size = ABI_STUBS + ((vm->cfg.stubs_size + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1));
-
-	if (!vm->cfg.alias_delta || !vm->cfg.patched)
-		return;
-	vm->vmm->code.alias_active = on;
-	if (on) {
-		map_stubs(vm, base);
-	} else { /* text must not run directly at its physical address any more: its jumps would miss the stubs */
-		host_munmap(base, size);
-		shadow_flush(vm);
 	}
 }

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* What the files of code.h share: its tables, and the bits in them. */
+#ifndef MONITOR_VMM_CODE_INTERNAL_H
+#define MONITOR_VMM_CODE_INTERNAL_H
+
+#include "monitor/vmm/code.h"
+#include "monitor/vmm/state.h"
+
+#define STARTS_PER_PAGE (PAGE_SIZE / 8)
+
+static inline struct code *code_of(const struct vm *vm)
+{
+	return &vm->vmm->code;
+}
+
+static inline struct code_page *page_of(const struct vm *vm, uint32_t pfn)
+{
+	const struct code *c = code_of(vm);
+	uint32_t index = pfn - (c->first_gpa >> PAGE_SHIFT);
+
+	return index < c->n_pages ? &c->page[index] : NULL;
+}
+
+static inline bool test_bit(const uint8_t *map, uint32_t bit)
+{
+	return map[bit >> 3] >> (bit & 7) & 1;
+}
+
+static inline void set_bit(uint8_t *map, uint32_t bit, bool on)
+{
+	map[bit >> 3] = (uint8_t)((map[bit >> 3] & ~(1u << (bit & 7))) | (unsigned)on << (bit & 7));
+}
+
+/* Bit number of guest address eip in the per-byte maps; false outside the text. */
+bool code_text_bit(const struct vm *vm, uint32_t eip, uint32_t *bit);
+
+/* Decode what changed on page pfn since it was verified: may it run directly again? (code_recheck.c) */
+bool code_recheck(struct vm *vm, uint32_t pfn);
+
+#endif

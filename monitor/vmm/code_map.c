@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The maps of code.h between guest addresses, link addresses and stubs, and the guest's own bytes under what patching
+ * wrote over them.
+ */
+#include "monitor/vmm/code_internal.h"
+#include "monitor/vmm/online.h"
+
+/* Bit number of guest address eip in the per-byte maps; false outside the text. */
+bool code_text_bit(const struct vm *vm, uint32_t eip, uint32_t *bit)
+{
+	const struct code *c = code_of(vm);
+	uint32_t size = c->n_pages << PAGE_SHIFT;
+
+	*bit = eip - vm->cfg.alias_delta - c->first_gpa;
+	if (*bit < size)
+		return true;
+	*bit = eip - c->first_gpa;
+	return *bit < size && c->alias_active;
+}
+
+bool code_in_window(const struct vm *vm, uint32_t eip)
+{
+	uint32_t bit;
+
+	return code_text_bit(vm, eip, &bit) && test_bit(code_of(vm)->interior, bit);
+}
+
+bool code_after_sti(const struct vm *vm, uint32_t eip)
+{
+	uint32_t bit;
+
+	return code_text_bit(vm, eip, &bit) && test_bit(code_of(vm)->shadow_bound, bit);
+}
+
+uint32_t code_enter_address(const struct vm *vm, uint32_t eip)
+{
+	const struct code *c = code_of(vm);
+	uint32_t bit, link, lo = 0, hi = c->n_resume;
+
+	if (!code_text_bit(vm, eip, &bit) || !test_bit(c->interior, bit))
+		return eip;
+	link = bit + c->first_gpa + vm->cfg.alias_delta;
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (c->resume[mid].guest < link)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < c->n_resume && c->resume[lo].guest == link)
+		return c->resume[lo].stub - (link - eip);
+	return eip;
+}
+
+const struct manifest_point *code_point(const struct vm *vm, uint32_t raw)
+{
+	const struct manifest *m = &vm->manifest;
+	uint32_t lo = 0, hi = m->h.n_points;
+
+	if (raw - vm->cfg.hole_base >= vm->cfg.hole_size && code_of(vm)->alias_active)
+		raw += vm->cfg.alias_delta;
+	if (raw - (vm->cfg.hole_base + ABI_STUBS) >= vm->cfg.stubs_size)
+		return NULL;
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (m->points[mid].stub < raw)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < m->h.n_points && m->points[lo].stub == raw ? &m->points[lo] : NULL;
+}
+
+uint32_t code_guest_address(const struct vm *vm, uint32_t link, uint32_t raw)
+{
+	return raw - vm->cfg.hole_base < vm->cfg.hole_size ? link : link - vm->cfg.alias_delta;
+}
+
+uint32_t code_unlinked(const struct vm *vm, uint32_t eip)
+{
+	uint32_t link = code_of(vm)->first_gpa + vm->cfg.alias_delta;
+
+	return !(vm->vcpu.cr0 & CR0_PG) && eip - link < code_of(vm)->n_pages << PAGE_SHIFT ? eip - vm->cfg.alias_delta
+											    : eip;
+}
+
+uint32_t code_site_at(const struct vm *vm, uint32_t eip)
+{
+	const struct manifest *m = &vm->manifest;
+	uint32_t bit, link, lo = 0, hi = m->h.n_sites;
+
+	if (!code_text_bit(vm, eip, &bit))
+		return MANIFEST_NONE;
+	link = bit + code_of(vm)->first_gpa + vm->cfg.alias_delta;
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (m->sites[mid].va < link)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < m->h.n_sites && m->sites[lo].va == link ? lo : MANIFEST_NONE;
+}
+
+/* What patching wrote at byte n of a window: the jump, then int3. */
+static uint8_t window_byte(const struct manifest_window *w, uint32_t n)
+{
+	uint32_t distance = w->stub - (w->va + 5);
+
+	if (w->tactic == TACTIC_BREAKPOINT || n >= 5)
+		return 0xcc;
+	return n == 0 ? 0xe9 : (uint8_t)(distance >> 8 * (n - 1));
+}
+
+/* First original byte of a site inside a window. */
+static uint8_t code_site_byte(const struct vm *vm, uint32_t site)
+{
+	const struct manifest_site *s = &vm->manifest.sites[site];
+	const struct manifest_window *w = &vm->manifest.windows[s->window];
+
+	return vm->manifest.originals[w->original + (s->va - w->va)];
+}
+
+void code_original(const struct vm *vm, uint32_t linear, uint8_t *bytes, uint32_t n)
+{
+	const struct manifest *m = &vm->manifest;
+	uint32_t bit, link, lo = 0, hi = m->h.n_windows;
+
+	if (code_text_bit(vm, linear, &bit))
+		online_original(vm, gpa(bit + code_of(vm)->first_gpa), bytes, n);
+	if (vm->cfg.mode == MODE_TRAP) {
+		uint32_t site;
+
+		for (uint32_t i = 0; i < n; i++) {
+			site = bytes[i] == 0xf4 ? code_site_at(vm, linear + i) : MANIFEST_NONE;
+			if (site != MANIFEST_NONE && m->sites[site].window != MANIFEST_NONE)
+				bytes[i] = code_site_byte(vm, site);
+		}
+		return;
+	}
+	if (!code_text_bit(vm, linear, &bit))
+		return;
+	link = bit + code_of(vm)->first_gpa + vm->cfg.alias_delta;
+	while (lo < hi) { /* first window that ends behind link */
+		uint32_t mid = (lo + hi) / 2;
+
+		if (m->windows[mid].va + m->windows[mid].len <= link)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < m->h.n_windows && m->windows[lo].va < link + n; lo++) {
+		const struct manifest_window *w = &m->windows[lo];
+
+		for (uint32_t i = 0; i < w->len; i++) {
+			uint32_t at = w->va + i - link;
+
+			/* what the guest wrote over our bytes is its own */
+			if (at < n && (w->tactic == TACTIC_HOP || bytes[at] == window_byte(w, i)))
+				bytes[at] = m->originals[w->original + i];
+		}
+	}
+}
+
+bool code_online(const struct vm *vm, uint32_t eip)
+{
+	uint32_t bit;
+
+	return code_text_bit(vm, eip, &bit) && online_at(vm, gpa(bit + code_of(vm)->first_gpa));
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Verification of code pages that the guest rewrote: what changed since the page was verified last is decoded again,
+ * from the instruction start before it to where decoding meets an old start behind it.
+ */
+#include "monitor/vmm/code_internal.h"
+#include "monitor/vmm/mem.h"
+#include "monitor/vmm/online.h"
+#include "monitor/vmm/world.h"
+
+#define RESYNC_MAX 1024 /* bytes; an alternative may replace one NOP by a hundred bytes of code */
+
+/* Instruction start bit of the text byte at gpa; bytes of pages that are no candidates have none. */
+static bool is_start(const struct vm *vm, uint32_t at)
+{
+	const struct code_page *p = page_of(vm, at >> PAGE_SHIFT);
+
+	return p && p->candidate &&
+	       test_bit(code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE, at & (PAGE_SIZE - 1));
+}
+
+static bool is_interior(const struct vm *vm, uint32_t at)
+{
+	uint32_t bit = at - code_of(vm)->first_gpa;
+
+	return bit < code_of(vm)->n_pages << PAGE_SHIFT && test_bit(code_of(vm)->interior, bit);
+}
+
+static bool is_window_start(const struct vm *vm, uint32_t at)
+{
+	return !is_interior(vm, at) && is_interior(vm, at + 1);
+}
+
+/* No way into the middle of a window. */
+static bool insn_allowed(const struct vm *vm, const struct insn *insn)
+{
+	return !insn->target || !is_interior(vm, (uint32_t)insn->target - vm->cfg.alias_delta);
+}
+
+/*
+ * INT3 planted over an old instruction (text_poke, kprobes): whoever planted it emulates that instruction and resumes
+ * behind it, so what is left of it is no code.
+ */
+static uint32_t behind_planted(const struct vm *vm, uint32_t at)
+{
+	uint32_t next = at + 1;
+
+	while (next - at < INSN_MAX && !is_start(vm, next))
+		next++;
+	return is_start(vm, next) ? next : at + 1;
+}
+
+/*
+ * Decode from the instruction start at or before `from` until decoding meets an old start at or behind `to`, and record
+ * the new starts. Returns where it met, or 0 when something forbids the page.
+ */
+static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
+{
+	uint32_t at = from, limit = code_of(vm)->first_gpa;
+
+	while (at > limit && from - at < 64 && !is_start(vm, at))
+		at--;
+	if (!is_start(vm, at))
+		return 0;
+	while (at < to || !is_start(vm, at)) {
+		const uint8_t *bytes = vm_ram(vm, gpa(at), 16);
+		struct insn insn;
+		int len;
+
+		if (!bytes || at > to + RESYNC_MAX)
+			return 0;
+		if (bytes[0] == 0xcc && is_start(vm, at)) {
+			if (is_interior(vm, at) || is_window_start(vm, at))
+				return 0; /* it would break our jump, and its place is an instruction that moved */
+			at = behind_planted(vm, at);
+			continue;
+		}
+		len = insn_decode(&insn, bytes, 16, at + vm->cfg.alias_delta, 32);
+		if (len < 0 || !insn_allowed(vm, &insn))
+			return 0;
+		if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) && !online_set(vm, gpa(at), (unsigned)len))
+			return 0;
+		for (int i = 0; i < len; i++) {
+			const struct code_page *p = page_of(vm, (at + i) >> PAGE_SHIFT);
+
+			if (is_interior(vm, at + i) || is_window_start(vm, at + i))
+				return 0;
+			if (p && p->candidate)
+				set_bit(code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE,
+					(at + i) & (PAGE_SIZE - 1), i == 0);
+		}
+		at += (uint32_t)len;
+	}
+	return at;
+}
+
+/* The start bits of a page and of the next one, into which its last instruction may reach. */
+#define STARTS_SAVED (2 * STARTS_PER_PAGE)
+
+static void copy_starts(const struct vm *vm, uint32_t pfn, uint8_t *saved, bool restore)
+{
+	for (unsigned i = 0; i < 2; i++, saved += STARTS_PER_PAGE) {
+		const struct code_page *p = page_of(vm, pfn + i);
+		uint8_t *starts = p ? code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE : NULL;
+
+		if (p && p->candidate)
+			mem_copy(restore ? starts : saved, restore ? saved : starts, STARTS_PER_PAGE);
+	}
+}
+
+/* Compare the page with what was verified last and decode what changed. */
+bool code_recheck(struct vm *vm, uint32_t pfn)
+{
+	struct code_page *p = page_of(vm, pfn);
+	uint8_t *old = code_of(vm)->pristine + (size_t)p->verified_index * PAGE_SIZE;
+	const uint8_t *now = vm_ram(vm, gpa((uint64_t)pfn << PAGE_SHIFT), PAGE_SIZE);
+	uint32_t base = pfn << PAGE_SHIFT, i = 0;
+	uint8_t saved[STARTS_SAVED];
+
+	copy_starts(vm, pfn, saved, false);
+	world_fpu_guard(); /* the decoder may use vector registers */
+	while (i < PAGE_SIZE) {
+		uint32_t end;
+
+		if (!(i & 7) && *(const uint64_t *)(old + i) == *(const uint64_t *)(now + i)) {
+			i += 8;
+			continue;
+		}
+		if (old[i] == now[i]) {
+			i++;
+			continue;
+		}
+		for (end = i + 1; end < PAGE_SIZE && old[end] != now[end]; end++)
+			;
+		end = recheck_run(vm, base + i, base + end);
+		if (!end) { /* as if it had never been looked at */
+			copy_starts(vm, pfn, saved, true);
+			online_clear(vm, pfn);
+			return false;
+		}
+		i = end - base;
+	}
+	mem_copy(old, now, PAGE_SIZE);
+	return true;
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The shadow MMU's forgetting: unmapping, and the comparison of remembered entries with the guest's tables where the
+ * architecture says that a TLB would forget (SDM 3A 4.10.4).
+ */
+#include "monitor/vmm/host.h"
+#include "monitor/vmm/mem.h"
+#include "monitor/vmm/shadow_internal.h"
+
+#define INVLPG_DROPS 32 /* so many before a table counts as one that is remapped all the time */
+#define INVLPG_RUN 64
+
+void shadow_account(struct vm *vm, struct shadow_table *t, unsigned i, int sign)
+{
+	bool low = table_base(t) + (i << PAGE_SHIFT) < vm->cfg.kernel_split || !vm->cfg.kernel_split;
+
+	t->n_mapped += sign;
+	if (t->state[i] & SP_GLOBAL)
+		t->n_global += sign;
+	if (!(t->state[i] & SP_USER) && low)
+		self()->n_super_low += sign;
+	if (!(t->state[i] & SP_USER))
+		t->n_super += sign;
+}
+
+/*
+ * Unmap pages [from, to) of t; holes between mapped pages cost nothing. Taking out the middle of a mapping makes two of
+ * it, which the host refuses at vm.max_map_count: then everything goes, for what stays mapped would be stale.
+ */
+void shadow_drop_pages(struct vm *vm, struct shadow_table *t, unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++) {
+		if (!(t->state[i] & SP_MAPPED))
+			continue;
+		shadow_account(vm, t, i, -1);
+		t->state[i] = 0;
+	}
+	vm->stats.host_munmap++;
+	if (host_munmap(table_base(t) + (from << PAGE_SHIFT), (uint64_t)(to - from) << PAGE_SHIFT) < 0)
+		shadow_flush(vm);
+}
+
+void shadow_release_table(struct vm *vm, struct shadow_table *t)
+{
+	unsigned n = table_pages(t), first = 0, last = n;
+
+	while (first < n && !(t->state[first] & SP_MAPPED))
+		first++;
+	while (last > first && !(t->state[last - 1] & SP_MAPPED))
+		last--;
+	if (first < last)
+		shadow_drop_pages(vm, t, first, last);
+	self()->slot[t->slot] = 0;
+	t->used = 0;
+}
+
+void shadow_flush(struct vm *vm)
+{
+	struct shadow *s = self();
+
+	for (unsigned i = 0; i < s->n_tables; i++) {
+		struct shadow_table *t = &s->tables[i];
+
+		if (!t->used)
+			continue;
+		mem_set(t->state, 0, sizeof(t->state));
+		t->used = 0;
+		t->n_mapped = t->n_global = t->n_super = 0;
+	}
+	mem_set(s->slot, 0, sizeof(s->slot));
+	s->n_super_low = s->n_wp0 = s->n_tables = 0;
+	vm->stats.host_munmap++;
+	host_munmap(0, vm->cfg.hole_base);
+	if (vm->vmm->code.alias_active)
+		shadow_alias(vm, true);
+}
+
+/* --- validation ------------------------------------------------------------------------------------------ */
+
+uint64_t shadow_read_entry(struct vm *vm, struct gpa at, bool pae)
+{
+	void *p = vm_ram(vm, at, pae ? 8 : 4);
+
+	if (!p)
+		return 0;
+	return pae ? *(volatile uint64_t *)p : *(volatile uint32_t *)p;
+}
+
+static uint64_t current_pde(struct vm *vm, const struct shadow_table *t)
+{
+	const struct vcpu *v = &vm->vcpu;
+
+	if (!t->pae)
+		return shadow_read_entry(vm, gpa((v->cr3 & 0xfffff000) + t->slot * 4), false);
+	if (v->pdpte[t->slot >> 9] != t->pdpte)
+		return 0;
+	return shadow_read_entry(vm, gpa((t->pdpte & 0x000ffffffffff000ull) + (t->slot & 511) * 8), true);
+}
+
+bool shadow_entry_holds(uint64_t then, uint64_t now, bool leaf)
+{
+	uint64_t must_equal = ~(uint64_t)(PTE_A | PTE_D | 0xe00);
+
+	if (!leaf)
+		must_equal &= ~(uint64_t)PTE_G;
+	return ((then ^ now) & must_equal) == 0 && !(then & ~now & PTE_A) && !(leaf && (then & ~now & PTE_D));
+}
+
+/* Compare pages of t with the guest's page table now; skip global ones unless asked. */
+static void validate_ptes(struct vm *vm, struct shadow_table *t, bool globals)
+{
+	unsigned n = table_pages(t), start = n;
+	const uint8_t *now =
+	    vm_ram(vm, gpa(t->pde & 0x000ffffffffff000ull & (t->pae ? ~0ull : 0xffffffffull)), PAGE_SIZE);
+
+	for (unsigned i = 0; i < n; i++) {
+		bool bad = false;
+
+		if (t->state[i] & SP_MAPPED && (globals || !(t->state[i] & SP_GLOBAL))) {
+			uint64_t pte = !now ? 0 : t->pae ? ((const uint64_t *)now)[i] : ((const uint32_t *)now)[i];
+			uint64_t then = remembered_pte(t, i);
+
+			bad = pte != then && !shadow_entry_holds(then, pte, true);
+		}
+		if (bad && start == n)
+			start = i;
+		if (!bad && start != n) {
+			shadow_drop_pages(vm, t, start, i);
+			start = n;
+		}
+	}
+	if (start != n)
+		shadow_drop_pages(vm, t, start, n);
+}
+
+static void validate_table(struct vm *vm, struct shadow_table *t, bool globals)
+{
+	if (!globals && t->n_global == t->n_mapped && t->n_mapped)
+		return;
+	if (!shadow_entry_holds(t->pde, current_pde(vm, t), t->large)) {
+		if (globals || !t->n_global) {
+			shadow_release_table(vm, t);
+			return;
+		}
+		for (unsigned i = 0; i < table_pages(t); i++)
+			if ((t->state[i] & (SP_MAPPED | SP_GLOBAL)) == SP_MAPPED)
+				shadow_drop_pages(vm, t, i, i + 1);
+		return;
+	}
+	if (!t->large)
+		validate_ptes(vm, t, globals);
+	if (!t->n_mapped)
+		shadow_release_table(vm, t);
+}
+
+static void validate(struct vm *vm, bool globals)
+{
+	struct shadow *s = self();
+
+	if (paging_mode(&vm->vcpu) == PAGING_OFF)
+		return;
+	for (unsigned i = 0; i < s->n_tables; i++)
+		if (s->tables[i].used)
+			validate_table(vm, &s->tables[i], globals);
+}
+
+void shadow_load_cr3(struct vm *vm)
+{
+	validate(vm, !(vm->vcpu.cr4 & CR4_PGE)); /* G counts only under PGE, also for what was mapped before */
+}
+
+void shadow_validate_all(struct vm *vm)
+{
+	validate(vm, true);
+}
+
+/*
+ * The guest takes page i away. Where it keeps doing so (Linux's fixmap: 35,000 pages at boot, one by one), what was
+ * mapped along with it goes as well: forgetting too much costs a fault at worst, and an munmap() each costs more.
+ */
+static void drop_run(struct vm *vm, struct shadow_table *t, unsigned i)
+{
+	unsigned last = i + 1;
+
+	if (t->invlpg_drops < INVLPG_DROPS)
+		t->invlpg_drops++;
+	else
+		for (; last < table_pages(t) && last - i < INVLPG_RUN && t->state[last] == t->state[i]; last++)
+			;
+	shadow_drop_pages(vm, t, i, last);
+}
+
+void shadow_invlpg(struct vm *vm, struct gva at)
+{
+	struct shadow_table *t = table_at(vm, at);
+	unsigned i;
+
+	if (!t || paging_mode(&vm->vcpu) == PAGING_OFF)
+		return;
+	if (t->large || !shadow_entry_holds(t->pde, current_pde(vm, t), false)) {
+		if (!shadow_entry_holds(t->pde, current_pde(vm, t), t->large))
+			shadow_release_table(vm, t);
+		return;
+	}
+	i = page_index(t, at);
+	if (t->state[i] & SP_MAPPED) {
+		uint64_t pte = shadow_read_entry(vm, gpa((t->pde & 0x000ffffffffff000ull) + i * (t->pae ? 8 : 4)), t->pae);
+
+		if (!shadow_entry_holds(remembered_pte(t, i), pte, true))
+			drop_run(vm, t, i);
+	}
+}
+
+void shadow_set_wp(struct vm *vm)
+{
+	if (self()->n_wp0)
+		shadow_flush(vm);
+}
+
+void shadow_enter_user(struct vm *vm)
+{
+	struct shadow *s = self();
+
+	if (s->n_wp0) {
+		shadow_flush(vm);
+		return;
+	}
+	for (unsigned n = 0; s->n_super_low && n < s->n_tables; n++) {
+		struct shadow_table *t = &s->tables[n];
+
+		if (!t->used || !t->n_super || (vm->cfg.kernel_split && table_base(t) >= vm->cfg.kernel_split))
+			continue;
+		for (unsigned i = 0; i < table_pages(t); i++)
+			if ((t->state[i] & (SP_MAPPED | SP_USER)) == SP_MAPPED)
+				shadow_drop_pages(vm, t, i, i + 1);
+	}
+}

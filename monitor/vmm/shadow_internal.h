@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* What the files of shadow.h share: finding tables and pages, forgetting them. */
+#ifndef MONITOR_VMM_SHADOW_INTERNAL_H
+#define MONITOR_VMM_SHADOW_INTERNAL_H
+
+#include "monitor/vmm/paging.h"
+#include "monitor/vmm/shadow.h"
+#include "monitor/vmm/state.h"
+#include "monitor/vmm/worker.h"
+
+static inline unsigned slot_shift(const struct vcpu *v)
+{
+	return paging_mode(v) == PAGING_PAE ? 21 : 22;
+}
+
+static inline unsigned table_pages(const struct shadow_table *t)
+{
+	return t->pae ? 512 : 1024;
+}
+
+static inline uint32_t table_base(const struct shadow_table *t)
+{
+	return t->slot << (t->pae ? 21 : 22);
+}
+
+static inline struct shadow *self(void)
+{
+	return &worker_self()->shadow;
+}
+
+static inline struct shadow_table *table_at(struct vm *vm, struct gva at)
+{
+	unsigned index = self()->slot[at.a >> slot_shift(&vm->vcpu)];
+
+	return index ? &self()->tables[index - 1] : NULL;
+}
+
+static inline unsigned page_index(const struct shadow_table *t, struct gva at)
+{
+	return (at.a - table_base(t)) >> PAGE_SHIFT;
+}
+
+static inline uint64_t remembered_pte(const struct shadow_table *t, unsigned i)
+{
+	return t->pae ? t->pte64[i] : t->pte32[i];
+}
+
+static inline void remember_pte(struct shadow_table *t, unsigned i, uint64_t pte)
+{
+	if (t->pae)
+		t->pte64[i] = pte;
+	else
+		t->pte32[i] = (uint32_t)pte;
+}
+
+/* Page frame that a mapped page of t shows. */
+static inline uint64_t mapped_pfn(const struct shadow_table *t, unsigned i)
+{
+	if (!(t->pde & PTE_P)) /* paging off: identity */
+		return (table_base(t) >> PAGE_SHIFT) + i;
+	if (t->large) {
+		uint64_t base = t->pae ? t->pde & 0x000fffffffe00000ull
+				       : (t->pde & 0xffc00000) | (t->pde >> 13 & 0xff) << 32;
+		return (base >> PAGE_SHIFT) + i;
+	}
+	return (remembered_pte(t, i) & 0x000ffffffffff000ull) >> PAGE_SHIFT;
+}
+
+/* The stubs' physical alias, while it is mapped, hides the RAM there. */
+static inline bool shadow_in_alias(const struct vm *vm, uint32_t at)
+{
+	return vm->vmm->code.alias_active &&
+	       at - (vm->cfg.hole_base - vm->cfg.alias_delta) < ABI_STUBS + vm->cfg.stubs_size;
+}
+
+/* Add (sign 1) or take off (-1) page i of t, as its state says, in the counts of mapped pages. */
+void shadow_account(struct vm *vm, struct shadow_table *t, unsigned i, int sign);
+/* Unmap pages [from, to) of t; holes between mapped pages cost nothing. */
+void shadow_drop_pages(struct vm *vm, struct shadow_table *t, unsigned from, unsigned to);
+void shadow_release_table(struct vm *vm, struct shadow_table *t);
+
+/* A guest page-table entry; 0 where there is no RAM. */
+uint64_t shadow_read_entry(struct vm *vm, struct gpa at, bool pae);
+/* Does the entry still say all that the mapping relied on? A bit set since is no matter; a cleared one is. */
+bool shadow_entry_holds(uint64_t then, uint64_t now, bool leaf);
+
+#endif
