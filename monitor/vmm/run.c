@@ -152,7 +152,7 @@ static enum decision decide(struct vm *vm)
 		v->eip = code_unlinked(vm, v->eip);
 		if (!segment_is_flat(cs) || !segment_is_flat(&v->seg[SEG_SS]) || (v->eflags & FL_TF))
 			return GO_OUT_OF_LINE;
-		if (vm->cfg.mode == MODE_TRANSLATE || translate_goes_on(vm))
+		if (vm->cfg.mode == MODE_TRANSLATE || translate_goes_on(vm) || translate_preferred(vm))
 			return GO_TRANSLATE;
 		if (code_in_window(vm, v->eip) && code_enter_address(vm, v->eip) == v->eip)
 			return GO_TRANSLATE; /* into the middle of a displaced instruction */

@@ -2,6 +2,7 @@
 /* See translate.h: ways into blocks and out of them. */
 #include "monitor/vmm/translate.h"
 
+#include "monitor/vmm/clock.h"
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/emulate.h"
 #include "monitor/vmm/paging.h"
@@ -76,6 +77,29 @@ bool translate_goes_on(const struct vm *vm)
 	if (!t->pending || s->kind == SITE_RETURN)
 		return false;
 	return vm->vcpu.eip == (s->kind == SITE_BRANCH ? s->guest : vm_vcpu_page(vm)->target);
+}
+
+void translate_crossed(struct vm *vm)
+{
+	struct translate *t = vm->vmm->translate;
+	uint64_t now = clock_tsc();
+
+	if (now >> CROSS_SPAN != t->cross_span) {
+		t->cross_span = now >> CROSS_SPAN;
+		t->crossings = 0;
+	}
+	if (++t->crossings != CROSS_MANY || vm->cfg.mode != MODE_AUTO)
+		return;
+	t->prefer_until = now + (1ull << PREFER_SPAN);
+	cache_unpublish_direct(vm);
+	vm->stats.translation_preferred++;
+}
+
+bool translate_preferred(const struct vm *vm)
+{
+	uint64_t until = vm->vmm->translate->prefer_until;
+
+	return until && clock_tsc() < until;
 }
 
 bool translate_ready(const struct vm *vm)

@@ -33,6 +33,12 @@ enum translate_result translate_enter(struct vm *vm, uint32_t *raw);
  * interrupts, end it.
  */
 bool translate_goes_on(const struct vm *vm);
+/*
+ * Direct code reached code that has to be translated, by a host fault. Where that happens all the time (a file system
+ * in modules), it is cheaper to translate everything at CPL 0 for a while: translate_preferred().
+ */
+void translate_crossed(struct vm *vm);
+bool translate_preferred(const struct vm *vm);
 /* Is there a block for vcpu->eip, ready to be entered? */
 bool translate_ready(const struct vm *vm);
 /* The vCPU goes on directly at vcpu->eip: let the return that led there do so by itself the next time. */

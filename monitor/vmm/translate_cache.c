@@ -72,6 +72,16 @@ void cache_publish(struct vm *vm, uint32_t eip, uint32_t code)
 	*slot_of(vm, eip) = (struct lower_slot){-eip, code};
 }
 
+/* Returns to verified code go through the table as well. */
+void cache_unpublish_direct(struct vm *vm)
+{
+	struct lower_slot *slot = slot_of(vm, 0);
+
+	for (unsigned i = 0; i < LOWER_SLOTS; i++)
+		if (slot[i].code && slot[i].code < vm->cfg.hole_base)
+			slot[i] = (struct lower_slot){0, 0};
+}
+
 /* --- reachability ------------------------------------------------------------------------------------------ */
 
 static void make_unreachable(struct vm *vm, struct block *b)

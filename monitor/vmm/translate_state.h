@@ -14,6 +14,9 @@
 #define SITES 524288
 #define SITE_INSNS 65536
 #define POINTS 2097152
+#define CROSS_SPAN 24	   /* log2 of TSC ticks, some milliseconds: so many faults from direct code in it ... */
+#define CROSS_MANY 64
+#define PREFER_SPAN 30	   /* ... and all code is translated for so long */
 #define PADS_SIZE 0x500000 /* at the end of the cache */
 #define MIXED_DROPS 200	   /* so many in one span, and a page holds data that changes: not worth translating in it */
 #define MIXED_SPAN 30	   /* log2 of TSC ticks: some tenths of a second */
@@ -66,6 +69,8 @@ struct translate {
 	uint32_t bound;	       /* list */
 	uint32_t pending;      /* site of the branch that is on its way to its target */
 	uint32_t epoch;	       /* counts whatever may make a code address useless */
+	uint64_t cross_span, prefer_until; /* TSC */
+	uint32_t crossings;		   /* in this span */
 	uint32_t hint, hint_eip, hint_epoch; /* code that continues behind the last exit */
 };
 
@@ -76,6 +81,7 @@ uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global);
 bool cache_page_is_mixed(struct vm *vm, uint32_t pfn);
 struct block *cache_add(struct vm *vm, const struct block *b);
 void cache_publish(struct vm *vm, uint32_t eip, uint32_t code); /* in the lookup table */
+void cache_unpublish_direct(struct vm *vm);
 void cache_chain(struct vm *vm, uint32_t site, uint32_t code, uint32_t *list);
 
 /* translate_block.c: from guest bytes to a block. NULL: the instruction has no block; full: *full is set. */

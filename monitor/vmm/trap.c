@@ -17,6 +17,7 @@
 #include "monitor/vmm/shadow.h"
 #include "monitor/vmm/shadow_seg.h"
 #include "monitor/vmm/state.h"
+#include "monitor/vmm/translate.h"
 #include "monitor/vmm/worker.h"
 #include "monitor/vmm/xol.h"
 
@@ -185,8 +186,10 @@ static int page_fault(struct vm *vm)
 		run_count(vm, EXIT_PAGE_GUEST);
 		return -EFAULT;
 	case SHADOW_UNVERIFIED:
-		if (vm->vcpu.cpl != 3)
+		if (vm->vcpu.cpl != 3) {
 			run_count(vm, EXIT_BLOCK_FAULT);
+			translate_crossed(vm);
+		}
 		fetch_refused(vm);
 		return 0;
 	case SHADOW_EMULATE:

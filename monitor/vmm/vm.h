@@ -119,7 +119,7 @@ struct vm_stats {
 	uint64_t baton_passes;
 	uint64_t pages_verified, pages_demoted, pages_reverified, pages_refused;
 	uint64_t code_candidates, code_verified, code_refused; /* pages, at the end of the run */
-	uint64_t blocks, block_insns, blocks_dropped, block_flushes, branches_chained;
+	uint64_t blocks, block_insns, blocks_dropped, block_flushes, branches_chained, translation_preferred;
 	uint64_t interrupts[256];
 	uint64_t guest_tsc_start, guest_tsc_init;
 	struct site_count sites[SITE_COUNTS]; /* open hash by va */

@@ -131,6 +131,7 @@ static void print_pages(const struct vm *vm, FILE *out)
 	    {"blocks dropped by guest writes", s->blocks_dropped},
 	    {"translation cache flushes", s->block_flushes},
 	    {"branches chained", s->branches_chained},
+	    {"spells of translating everything", s->translation_preferred},
 	    {"baton passes between workers", s->baton_passes},
 	    {"host mmap", s->host_mmap},
 	    {"host mprotect", s->host_mprotect},
