@@ -347,7 +347,9 @@ int insn_decode(struct insn *insn, const uint8_t *bytes, size_t size, uint64_t v
 	decoder_for(&decoder, width);
 	status = ZydisDecoderDecodeInstruction(&decoder, &ctx, bytes, size, &zi);
 	if (status == ZYDIS_STATUS_NO_MORE_DATA)
-		return size < INSN_MAX ? -ENODATA : -EINVAL;
+		return size < INSN_MAX ? -ENODATA : -E2BIG;
+	if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
+		return -E2BIG;
 	if (!ZYAN_SUCCESS(status))
 		return -EINVAL;
 

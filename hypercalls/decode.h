@@ -73,7 +73,8 @@ struct insn {
 
 /*
  * Decode one instruction at address va in code of `width` (16, 32 or 64) from at most `size` bytes.
- * Returns its length, or -EINVAL for an invalid encoding (hardware: #UD), -ENODATA when it runs past size.
+ * Returns its length, or -EINVAL for an invalid encoding (hardware: #UD), -E2BIG for one of more than 15
+ * bytes (hardware: #GP), -ENODATA when it runs past size.
  * Never reads beyond bytes[size - 1]; never allocates. Thread-safe. May use SSE registers.
  */
 int insn_decode(struct insn *insn, const uint8_t *bytes, size_t size, uint64_t va, int width);

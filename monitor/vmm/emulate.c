@@ -74,7 +74,7 @@ int emulate_fetch(struct vm *vm, struct insn *insn, uint8_t *bytes)
 	world_fpu_guard();
 	len = insn_decode(insn, bytes, n, v->eip, cs->attr & ATTR_DB ? 32 : 16);
 decoded:
-	if (len == -ENODATA)
+	if (len == -ENODATA || len == -E2BIG)
 		return vcpu_raise(v, EXC_GP, true, 0);
 	if (len < 0)
 		return vcpu_raise(v, EXC_UD, false, 0);

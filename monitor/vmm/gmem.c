@@ -39,6 +39,16 @@ static void store(struct vm *vm, struct gpa at, const void *buf, size_t size)
 	mem_copy(p, buf, size);
 }
 
+int gmem_probe_write(struct vm *vm, struct gva at, size_t size, unsigned access)
+{
+	struct gpa pa;
+	int err = translate(vm, at, access | ACCESS_WRITE, &pa);
+
+	return err || page_rest(at, size) == size
+		   ? err
+		   : translate(vm, gva(at.a + (uint32_t)page_rest(at, size)), access | ACCESS_WRITE, &pa);
+}
+
 int gmem_read(struct vm *vm, struct gva at, void *buf, size_t size, unsigned access)
 {
 	uint8_t *to = buf;

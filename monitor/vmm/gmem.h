@@ -24,6 +24,9 @@ enum access {
 int gmem_read(struct vm *vm, struct gva at, void *buf, size_t size, unsigned access);
 int gmem_write(struct vm *vm, struct gva at, const void *buf, size_t size, unsigned access);
 
+/* Raise what a write of size bytes (at most a page) would; store nothing. */
+int gmem_probe_write(struct vm *vm, struct gva at, size_t size, unsigned access);
+
 /* By guest physical address, for what the machine itself writes (the paravirtual clock). */
 void gmem_write_phys(struct vm *vm, struct gpa at, const void *buf, size_t size);
 

@@ -101,10 +101,8 @@ static int string_io(struct vm *vm, const struct insn *insn, bool input)
 		err = segment_address(vm, input ? SEG_ES : insn->seg, v->gpr[index] & mask, size,
 				      input ? ACCESS_WRITE : 0, &at);
 	if (!err && input) {
-		/* the store may fault: find out before the device gives its byte away, by storing what is there */
-		err = gmem_read(vm, at, &value, size, privilege(vm));
-		if (!err)
-			err = gmem_write(vm, at, &value, size, privilege(vm) | ACCESS_WRITE);
+		/* the store may fault: find out before the device gives its byte away */
+		err = gmem_probe_write(vm, at, size, privilege(vm));
 		if (!err) {
 			value = machine_in(&vm->machine, port, size, clock_now(vm));
 			err = gmem_write(vm, at, &value, size, privilege(vm) | ACCESS_WRITE);

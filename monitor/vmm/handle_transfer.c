@@ -71,6 +71,8 @@ int handle_far_call(struct vm *vm, const struct insn *insn)
 	uint16_t sel;
 	int err = far_pointer(vm, insn, &sel, &offset);
 
+	if (!err && sel == ABI_HOST_CS64 && offset == vm->cfg.hole_base + GATE_CALL && !vm->vcpu.cpl)
+		return handle_call(vm, insn); /* not by the gate itself, where this code does not run directly */
 	return err < 0 ? err : jumped(far_call(vm, sel, offset, next_eip(vm, insn), insn->opsize));
 }
 

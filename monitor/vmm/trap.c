@@ -163,6 +163,7 @@ static int page_fault(struct vm *vm)
 {
 	const struct world *w = &vm->vmm->world;
 	uint64_t demoted = vm->stats.pages_demoted;
+	struct walk walk;
 	unsigned access = privilege(vm);
 
 	if (vm->vmm->segments_changed && vm->vcpu.cpl == 3) {
@@ -171,7 +172,8 @@ static int page_fault(struct vm *vm)
 	}
 	access |= w->error & HOST_PF_W ? ACCESS_WRITE : 0;
 	access |= w->error & HOST_PF_I ? ACCESS_FETCH : 0;
-	if ((access & ACCESS_FETCH) && w->eip - vm->cfg.hole_base < vm->cfg.hole_size) {
+	if ((access & ACCESS_FETCH) && w->eip - vm->cfg.hole_base < vm->cfg.hole_size &&
+	    paging_walk(vm, gva(w->eip), access, &walk) == 0) { /* else it is the #PF that hardware gives */
 		vm_stop(vm, STOP_GUEST, w->eip, "the guest jumped into the hole of the monitor");
 		return -ECANCELED;
 	}

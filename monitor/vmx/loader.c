@@ -133,8 +133,11 @@ int loader_place(const struct guest_image *g, struct vm *vm, const struct boot_a
 	vm->cfg.image_end = g->end;
 	vm->cfg.patched = g->patched;
 	vm->cfg.alias_delta = g->patched ? g->manifest.h.alias_delta : g->alias_delta;
-	/* Linux links at PAGE_OFFSET + physical address; user space ends at PAGE_OFFSET. */
-	vm->cfg.kernel_split = g->multiboot ? 0 : vm->cfg.alias_delta;
+	/*
+	 * Linux links at PAGE_OFFSET + physical address; user space ends at PAGE_OFFSET. Of others nothing is known: their
+	 * user code is at least kept out of the hole, where it would find our gates and the vCPU page.
+	 */
+	vm->cfg.kernel_split = g->multiboot ? vm->cfg.hole_base : vm->cfg.alias_delta;
 	enter_flat(vm, g->entry);
 	return g->multiboot ? multiboot_boot(g, vm, args, d) : linux_boot(g, vm, args, d);
 }

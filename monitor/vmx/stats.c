@@ -193,7 +193,7 @@ static const char *site_reason(const struct vm *vm, const struct site_count *s)
 
 	if (s->kind == EXIT_PAGE_CODE || s->kind == EXIT_STEP)
 		return "the page was not verified, or was stepped through";
-	if (s->va < vm->cfg.kernel_split)
+	if (s->va < vm->cfg.kernel_split && vm->cfg.kernel_split != vm->cfg.hole_base)
 		return "user code, which is not patched";
 	if (s->kind == EXIT_BLOCK_CALL && vm->cfg.mode == MODE_TRANSLATE)
 		return "--mode=translate";

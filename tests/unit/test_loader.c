@@ -241,7 +241,7 @@ static void multiboot_information(void **state)
 	assert_int_equal(vm->vcpu.gpr[REG_AX], 0x2badb002);
 	assert_int_equal(vm->vcpu.gpr[REG_BX], LOW_INFO);
 	assert_int_equal(vm->vcpu.eip, 0x100010);
-	assert_int_equal(vm->cfg.kernel_split, 0);
+	assert_int_equal(vm->cfg.kernel_split, ABI_HOLE_BASE);
 	assert_int_equal(word(LOW_INFO), 0x4d);			  /* memory, command line, modules, map */
 	assert_int_equal(word(LOW_INFO + 4), 639);		  /* KiB below 640 */
 	assert_int_equal(word(LOW_INFO + 8), (RAM >> 10) - 1024); /* KiB above 1 MiB */
