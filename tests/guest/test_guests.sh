@@ -25,16 +25,16 @@ run_paravane() # mode image options...
 	local mode=$1
 	shift
 	if [ "$term" ]; then
-		"$P" run "$@" $opts --memory 64M </dev/null >"$tmp/out" 2>"$tmp/err" &
+		"$P" run "$@" $opts --append "$append" --memory 64M </dev/null >"$tmp/out" 2>"$tmp/err" &
 		sleep "$term"
 		kill -TERM $!
 		wait $!
 	else
-		timeout -k 5 60 "$P" run "$@" $opts --memory 64M </dev/null >"$tmp/out" 2>"$tmp/err"
+		timeout -k 5 60 "$P" run "$@" $opts --append "$append" --memory 64M </dev/null >"$tmp/out" 2>"$tmp/err"
 	fi
 	echo "status $?" >>"$tmp/out"
 	tr -d '\r' <"$tmp/out" >"$tmp/$mode"
-	compare "$mode" "tests/guest/$name.exp"
+	compare "$mode" "tests/guest/${name/:/-}.exp"
 }
 
 compare() # mode expected
@@ -50,17 +50,19 @@ compare() # mode expected
 
 run_qemu()
 {
-	timeout -k 5 60 qemu-system-i386 -accel tcg -cpu max -kernel "$1" -m 64 -serial stdio -display none \
+	timeout -k 5 60 qemu-system-i386 -accel tcg -cpu max -kernel "$1" -append "$append" -m 64 -serial stdio -display none \
 		-monitor none -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=0x04 </dev/null 2>"$tmp/err" |
 		tr -d '\r' >"$tmp/qemu"
-	grep -v -e '^~' -e '^status ' "tests/guest/$name.exp" >"$tmp/qemu.exp"
+	grep -v -e '^~' -e '^status ' "tests/guest/${name/:/-}.exp" >"$tmp/qemu.exp"
 	compare qemu "$tmp/qemu.exp"
 }
 
 while read -r name status flags; do
 	case $name in '' | '#'*) continue ;; esac
 	[ $# -gt 0 ] && [[ " $* " != *" $name "* ]] && continue
-	elf=$B/guest/$name.elf
+	elf=$B/guest/${name%%:*}.elf
+	append=
+	case $name in *:*) append=${name#*:} ;; esac
 	opts='' term='' qemu=yes patch=yes
 	for f in $flags; do
 		case $f in
@@ -71,8 +73,8 @@ while read -r name status flags; do
 		esac
 	done
 	if [ "${REBASE-}" ]; then
-		timeout 60 "$P" run "$elf" $opts --memory 64M </dev/null 2>/dev/null | tr -d '\r' >"tests/guest/$name.exp"
-		echo "status $status" >>"tests/guest/$name.exp"
+		timeout 60 "$P" run "$elf" $opts --append "$append" --memory 64M </dev/null 2>/dev/null | tr -d '\r' >"tests/guest/${name/:/-}.exp"
+		echo "status $status" >>"tests/guest/${name/:/-}.exp"
 	fi
 	run_paravane plain "$elf"
 	run_paravane translate "$elf" --mode translate

@@ -16,6 +16,7 @@ _start:
 	cli
 	cld
 	mov $(boot_stack_end - GUEST_OFFSET), %esp
+	mov %ebx, boot_info - GUEST_OFFSET
 #ifdef GUEST_HIGH
 	mov %cr4, %eax
 	or $0x10, %eax /* PSE */
@@ -173,7 +174,9 @@ kernel_directory: /* 64 MiB at 0 and at 0xC0000000 */
 	.endr
 #endif
 	.balign 4
-	.globl catch_context, catch_armed, enter_gpr, enter_ds
+	.globl catch_context, catch_armed, enter_gpr, enter_ds, boot_info
+boot_info: /* physical address of the Multiboot information */
+	.long 0
 catch_context:
 	.skip 24
 catch_armed:

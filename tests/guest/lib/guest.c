@@ -108,6 +108,19 @@ void print(const char *format, ...)
 	va_end(args);
 }
 
+bool guest_asked(const char *word)
+{
+	extern const uint32_t boot_info;
+	const char *line = at_phys(((const uint32_t *)at_phys(boot_info))[4]), *last_word = line;
+
+	for (const char *c = line; *c; c++)
+		if (*c == ' ' && c[1])
+			last_word = c + 1;
+	while (*word && *word == *last_word)
+		word++, last_word++;
+	return !*word && (!*last_word || *last_word == ' ');
+}
+
 void guest_exit(uint32_t status)
 {
 	outb(0xf4, (uint8_t)status);
@@ -230,6 +243,11 @@ void user_probe(const char *name)
 
 	if (name[0] == '~' && on_tcg)
 		return;
+#ifdef GUEST_HIGH
+	user_table[0] = 0; /* a page with other contents, as a kernel would map one */
+	invlpg(USER_BASE);
+	user_table[0] = USER_RAM | P | W | U;
+#endif
 	memcpy(to, user_from, size);
 	to[size] = 0xcd; /* int $0x80 */
 	to[size + 1] = 0x80;

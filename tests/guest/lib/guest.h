@@ -29,6 +29,7 @@ struct tss {
 };
 
 void guest_main(void);
+bool guest_asked(const char *word); /* is it the last word of the command line? */
 void guest_exit(uint32_t status) __attribute__((noreturn));
 void print(const char *format, ...) __attribute__((format(printf, 1, 2))); /* %s %c %x %u %d, # and 0N with x */
 
