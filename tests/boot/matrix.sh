@@ -6,6 +6,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/boot/lib.sh
 kernel=$1
 boots=${BOOTS:-1}
+need_guest_space
 need "$pv" "$guests/vmlinuz-$kernel" "$guests/initrd-test.cpio.gz"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

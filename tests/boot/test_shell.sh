@@ -4,6 +4,7 @@
 # keys that the console keeps for itself.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/boot/lib.sh
+need_guest_space
 need "$pv" "$guests/vmlinuz-686" "$guests/initrd-demo.cpio.gz"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

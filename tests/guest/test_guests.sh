@@ -7,6 +7,11 @@
 cd "$(dirname "$0")/../.." || exit 1
 B=${B:-build/${MODE:-rel}}
 P=$B/paravane
+case $B in
+*asan)
+	echo "1..0 # SKIP a sanitizer's shadow memory stands where the guest goes"
+	exit 0 ;;
+esac
 top=$(mktemp -d) || exit 1
 trap 'rm -rf "$top"' EXIT
 order=
