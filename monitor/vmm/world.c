@@ -238,7 +238,7 @@ static bool host_has_pku(void)
 int world_prepare(struct diag *d)
 {
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGUSR1};
-	struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+	struct sigaction sa = {.sa_sigaction = on_signal};
 	stack_t alt = {.ss_size = ALT_STACK_SIZE};
 
 	__asm__ volatile("rdfsbase %0" : "=r"(host_fs_base));
@@ -247,9 +247,12 @@ int world_prepare(struct diag *d)
 	alt.ss_sp = mmap(NULL, ALT_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (alt.ss_sp == MAP_FAILED || sigaltstack(&alt, NULL) < 0)
 		return diag_set(d, -errno, "worker: alternate signal stack: %s", strerror(errno));
-	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+		/* Kicks may come faster than they are taken: nested, they would run over the end of the stack. */
+		sa.sa_flags = SA_SIGINFO | SA_ONSTACK | (signals[i] == SIGUSR1 ? 0 : SA_NODEFER);
 		if (sigaction(signals[i], &sa, NULL) < 0)
 			return diag_set(d, -errno, "worker: sigaction(%d): %s", signals[i], strerror(errno));
+	}
 	return 0;
 }
 
