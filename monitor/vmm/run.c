@@ -183,6 +183,16 @@ static enum decision decide(struct vm *vm)
 
 /* --- exits ------------------------------------------------------------------------------------------------- */
 
+/*
+ * User code came to a pad or gate by a far transfer of its own: no segment of the guest. Where it stood is lost, and the
+ * place where it was entered last stands for that.
+ */
+static void far_from_user(struct vm *vm)
+{
+	run_count(vm, EXIT_EXCEPTION);
+	vcpu_raise(&vm->vcpu, EXC_GP, true, ABI_HOST_CS64 & ~3u);
+}
+
 static void exit_pad(struct vm *vm)
 {
 	struct vmm_state *st = vm->vmm;
@@ -190,12 +200,16 @@ static void exit_pad(struct vm *vm)
 	uint32_t index = st->world.site, next;
 	const struct manifest_site *site = &vm->manifest.sites[index];
 
+	if (v->cpl == 3) {
+		far_from_user(vm);
+		return;
+	}
 	if (index >= TRANSLATE_SITE) {
 		translate_exit(vm, index);
 		return;
 	}
 	run_count(vm, EXIT_STUB);
-	if (index >= vm->manifest.h.n_sites || v->cpl == 3) {
+	if (index >= vm->manifest.h.n_sites) {
 		vm_stop(vm, STOP_GUEST, index, "the guest jumped into a landing pad");
 		return;
 	}
@@ -219,11 +233,12 @@ static void exit_call(struct vm *vm)
 	static const struct insn none; /* the handler reads registers only */
 	uint32_t eip, cs;
 
-	run_count(vm, EXIT_CALL);
 	if (v->cpl == 3) {
-		vm_stop(vm, STOP_GUEST, 0, "user code called the hypercall gate");
+		v->gpr[REG_SP] += 8; /* the return address */
+		far_from_user(vm);
 		return;
 	}
+	run_count(vm, EXIT_CALL);
 	if (operand_pop(vm, 4, &eip) < 0 || operand_pop(vm, 4, &cs) < 0)
 		return;
 	v->eip = eip;

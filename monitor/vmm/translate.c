@@ -210,7 +210,7 @@ void translate_exit(struct vm *vm, uint32_t number)
 	const struct site *s = &t->site[index];
 
 	t->hint = 0;
-	if (index >= t->n_sites || s->kind == SITE_NONE || vm->vcpu.cpl == 3) {
+	if (index >= t->n_sites || s->kind == SITE_NONE) {
 		vm_stop(vm, STOP_GUEST, number, "the guest jumped into a landing pad");
 		return;
 	}

@@ -213,6 +213,8 @@ int xol_execute(struct vm *vm, const struct insn *insn, const uint8_t *bytes)
 	vector = fpu_exception(v, insn);
 	if (vector != EXC_NONE)
 		return vcpu_raise(v, vector, false, 0);
+	if (insn->width != 32 && v->cpl == 3) /* a limit, but no reason for a program to end the VM */
+		return vcpu_raise(v, EXC_UD, false, 0);
 	if (insn->width != 32) {
 		vm_stop(vm, STOP_GUEST, v->eip, "16-bit code: not supported outside 32-bit segments");
 		return -ECANCELED;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Ring 3 where the monitor cannot run it directly: instructions that reach into a page which holds SYSCALL, operands
- * on page 0, which no host maps, and across its end. And input whose destination faults: the device must keep its byte.
+ * on page 0, which no host maps, and across its end. And input whose destination faults: the device must keep its byte. And
+ * far transfers to the monitor's doors, which are no segments of this guest.
  */
 #include "tests/guest/lib/guest.h"
 
@@ -47,8 +48,15 @@ static void input(void)
 	print("%02x\n", inb(0x42));
 }
 
+static void gates(void)
+{
+	USER("far call to the gate", "lcall $0x33, $0xf8001080");
+	USER("far jump to the gate", "ljmp $0x33, $0xf8001000");
+}
+
 void guest_main(void)
 {
+	gates();
 	input();
 	reach();
 	page0();
