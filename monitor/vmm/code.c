@@ -7,6 +7,7 @@
 #include "monitor/vmm/worker.h"
 
 #define IDLE_PAGES 32
+#define IDLE_DEMOTIONS 32 /* freed text that holds data may well decode: not for ever */
 
 bool code_protected(const struct vm *vm, uint32_t pfn)
 {
@@ -73,7 +74,8 @@ void code_demote(struct vm *vm, uint32_t pfn)
 	if (was_code) {
 		online_clear(vm, pfn); /* the guest's bytes come back before it writes */
 		p->state = CODE_DATA;
-		p->demotions++;
+		p->demotions += p->demotions <= IDLE_DEMOTIONS;
+		code_of(vm)->idle_done = false;
 		vm->stats.pages_demoted++;
 	}
 	forget_translation(vm, pfn);
@@ -119,16 +121,20 @@ bool code_idle(struct vm *vm)
 	struct code *c = code_of(vm);
 	unsigned budget = IDLE_PAGES;
 
+	if (c->idle_done)
+		return false;
 	for (uint32_t n = 0; n < c->n_pages && budget; n++) {
 		uint32_t pfn = (c->first_gpa >> PAGE_SHIFT) + n;
 
-		if (!c->page[n].candidate || c->page[n].state != CODE_DATA || c->page[n].idle_refused)
+		if (!c->page[n].candidate || c->page[n].state != CODE_DATA || c->page[n].idle_refused ||
+		    c->page[n].demotions > IDLE_DEMOTIONS)
 			continue;
 		if (!code_execute(vm, gva((pfn << PAGE_SHIFT) + vm->cfg.alias_delta), gpa((uint64_t)pfn << PAGE_SHIFT)))
 			c->page[n].idle_refused = 1;
 		budget--;
 	}
-	return budget < IDLE_PAGES;
+	c->idle_done = budget == IDLE_PAGES;
+	return !c->idle_done;
 }
 
 void code_summary(struct vm *vm, uint32_t *candidates, uint32_t *verified, uint32_t *refused)

@@ -106,6 +106,7 @@ struct code {
 		uint8_t len, bytes[INSN_MAX];
 	} online[ONLINE_BREAKPOINTS];
 	uint32_t n_online;
+	bool idle_done; /* no page is left to verify while idle, until one is demoted */
 	bool alias_active;     /* stubs are also mapped at hole - alias_delta */
 };
 
