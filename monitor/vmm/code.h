@@ -30,8 +30,7 @@ bool code_aliased(const struct vm *vm, uint32_t pfn);
 void code_note_translated(struct vm *vm, uint32_t pfn);
 /* Does guest address eip lie on a page of the kernel image that is verified as it stands, and outside windows? */
 bool code_runs_directly(const struct vm *vm, uint32_t eip);
-/* The vCPU is idle: verify some pages that were rewritten. */
-/* Returns false when none is left. */
+/* The vCPU is idle: verify some pages that were rewritten. False when none is left. */
 bool code_idle(struct vm *vm);
 /* Put the bytes that the guest wrote in place of the windows that patching laid over them: n bytes read at `linear`. */
 void code_original(const struct vm *vm, uint32_t linear, uint8_t *bytes, uint32_t n);

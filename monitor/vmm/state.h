@@ -41,7 +41,6 @@ enum shadow_bits {
 	SP_X = 4,
 	SP_USER = 8,	/* the guest's U bit */
 	SP_GLOBAL = 16, /* survives CR3 loads */
-	SP_ALIAS = 32,	/* mapped at other than gpa + alias_delta */
 };
 
 /* One guest page table (or large page, or identity-mapped stretch) as it was when its pages were mapped. */
@@ -119,7 +118,7 @@ struct ldt_slot {
 	uint32_t last_use;
 };
 
-/* --- invalidation log and workers (baton.c) -------------------------------------------------------------- */
+/* --- invalidation log and workers (worker.c) ------------------------------------------------------------- */
 
 enum log_kind { LOG_INVLPG, LOG_FLUSH_ALL, LOG_PROTECT };
 struct log_entry {
@@ -136,8 +135,6 @@ struct worker {
 	struct shadow shadow;
 	uint32_t ldt_generation[LDT_SLOTS];
 };
-
-
 
 struct translate; /* translate_state.h */
 
