@@ -70,7 +70,8 @@ static void sha_setup(void)
 
 static void sha_block(uint32_t h[8], const uint8_t *p)
 {
-	uint32_t w[64], v[8], t1, t2;
+	/* aligned, so that the size of the environment does not tell: the stack begins below it */
+	uint32_t w[64] __attribute__((aligned(64))), v[8] __attribute__((aligned(64))), t1, t2;
 	unsigned i;
 
 	for (i = 0; i < 16; i++)
