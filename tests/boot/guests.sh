@@ -8,6 +8,7 @@
 # pool, or an index does not match): then every older version that some index still offers is tried in turn.
 #
 #   vmlinuz-686 vmlinuz-686-pae vmlinuz-amd64 busybox VERSIONS
+#   modules-686.tar: of the same package as vmlinuz-686, those that the tests load
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 out=$PWD/build/guests
@@ -18,6 +19,7 @@ want=()
 [ -s "$out/vmlinuz-686-pae" ] || want+=("vmlinuz-686-pae linux-image-686-pae i386")
 [ -s "$out/vmlinuz-amd64" ] || want+=("vmlinuz-amd64 linux-image-amd64 amd64")
 [ -s "$out/busybox" ] || want+=("busybox busybox-static i386")
+[ -s "$out/modules-686.tar" ] || want+=("modules-686.tar linux-image-686 i386")
 [ ${#want[@]} -eq 0 ] && exit 0
 
 exec 9>"$out/.lock"
@@ -74,6 +76,20 @@ images_of()
 	} | awk '!seen[$0]++'
 }
 
+# modules DEB TAR: an ext4 stack, a block device for it, and the kernel's own tests that fit.
+modules()
+{
+	local dir m
+	dir=$(mktemp -d)
+	mkdir "$dir/flat"
+	dpkg-deb --fsys-tarfile "$1" | tar -x -C "$dir" ./lib/modules
+	for m in crc16 crc32c_generic mbcache jbd2 ext4 brd test_static_key_base test_static_keys; do
+		find "$dir/lib/modules" -name "$m.ko" -exec cp {} "$dir/flat/" \;
+	done
+	tar -C "$dir/flat" -cf "$2" .
+	rm -rf "$dir"
+}
+
 fetch()
 {
 	local file=$1 pkg=$2 arch=$3 from=$2 deb='' p
@@ -84,7 +100,8 @@ fetch()
 			deb=$(download "$arch" "$p") && break
 		done
 		from=./boot/vmlinuz-${p:-}
-		from=${from/vmlinuz-linux-image-/vmlinuz-} ;;
+		from=${from/vmlinuz-linux-image-/vmlinuz-}
+		[[ $file = modules-* ]] && from=./lib/modules ;;
 	*)
 		deb=$(download "$arch" "$pkg")
 		from=./bin/busybox ;;
@@ -94,7 +111,9 @@ fetch()
 		tail -n 8 "$log" >&2
 		return 1
 	fi
-	if ! dpkg-deb --fsys-tarfile "$deb" | tar -xO "$from" >"$out/$file.part"; then
+	if [ "$from" = ./lib/modules ]; then
+		modules "$deb" "$out/$file.part"
+	elif ! dpkg-deb --fsys-tarfile "$deb" | tar -xO "$from" >"$out/$file.part"; then
 		echo "guests: $(basename "$deb") holds no $from" >&2
 		return 1
 	fi

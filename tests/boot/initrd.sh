@@ -27,3 +27,15 @@ build()
 
 build initrd-demo.cpio.gz tests/boot/init-demo
 build initrd-test.cpio.gz tests/boot/init-test tests/boot/battery
+
+# A file system for the modules to mount, the same bytes every time.
+if [ -s "$out/modules-686.tar" ]; then
+	work=$(mktemp -d)
+	tar -C "$work" -xf "$out/modules-686.tar"
+	truncate -s 16M "$work/ext4.img"
+	PATH=$PATH:/sbin:/usr/sbin mke2fs -q -F -t ext4 -U 00000000-0000-4000-8000-000000000000 \
+		-E hash_seed=00000000-0000-4000-8000-000000000000 "$work/ext4.img"
+	gzip -9n "$work/ext4.img"
+	build initrd-modules.cpio.gz tests/boot/init-modules "$work"/*.ko "$work/ext4.img.gz"
+	rm -rf "$work"
+fi

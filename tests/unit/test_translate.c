@@ -563,6 +563,26 @@ NATIVE_TEST(pages_that_change_all_the_time)
 	CHECK(vm->stats.exits[EXIT_STEP] > steps || vm->stats.blocks); /* the span may just have ended */
 }
 
+/* More code than the cache holds: it starts over, and everything goes on. */
+NATIVE_TEST(a_full_cache)
+{
+	start();
+	for (unsigned i = 0; vm->stats.block_flushes < 2; i++) {
+		CHECK(i < 20000);
+		begin();
+		code_at = LINK + N_PLACES + i % CODE_PLACES * (uint32_t)sizeof(code);
+		for (unsigned k = 0; k < 800; k++) /* each a block with two exits */
+			PUT("\x40\x74\x00\x41\x75\x00\x42\x78\x00");
+		PUT("\x0f\x0b");
+		translate_drop_page(vm, (code_at - LINK) >> PAGE_SHIFT);
+		translate_drop_page(vm, ((code_at - LINK) >> PAGE_SHIFT) + 1);
+		prepare_translated();
+		run_on();
+		CHECK_EQ(cpu->gpr[REG_DX], 0x10203 * 3 + 800);
+		CHECK_EQ(cpu->eip, code_at + 7200);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -573,6 +593,7 @@ int main(void)
 	    cmocka_unit_test(unchains_when_the_target_moves),
 	    cmocka_unit_test(writes_drop_blocks),
 	    cmocka_unit_test(pages_that_change_all_the_time),
+	    cmocka_unit_test(a_full_cache),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
