@@ -157,6 +157,8 @@ static enum decision decide(struct vm *vm)
 		if (code_in_window(vm, v->eip) && code_enter_address(vm, v->eip) == v->eip)
 			return GO_TRANSLATE; /* into the middle of a displaced instruction */
 	} else {
+		if (!vm->stats.guest_tsc_init)
+			vm->stats.guest_tsc_init = clock_tsc();
 		shadow_enter_user(vm);
 		/* With IOPL 3 user code may use POPF as CLI and STI, and read IF: nothing of that traps. */
 		if (!(cs->attr & ATTR_DB) || (v->eflags & FL_IOPL) == FL_IOPL)

@@ -8,7 +8,7 @@
  *
  *   ARENA_BASE  struct vm, then page states, then the manifest's tables
  *   RAM_BASE    the RAM memfd whole: guest RAM at offset gpa, then the "tail": vCPU page, gate page, stubs,
- *               a page of ones for reads of absent memory, a bounce page, translated blocks and their table
+ *               the pages of execution out of line, translated blocks and their table
  */
 #ifndef MONITOR_VMM_VM_H
 #define MONITOR_VMM_VM_H
@@ -51,7 +51,7 @@ struct vm_config {
 	uint64_t ram_size;  /* bytes, page multiple */
 	uint64_t tail;	    /* RAM memfd offset of the tail (== ram_size rounded up) */
 	uint64_t tail_size;
-	uint64_t vcpu_off, gate_off, stubs_off, ones_off, bounce_off, blocks_off, lookup_off; /* RAM memfd offsets inside the tail */
+	uint64_t vcpu_off, gate_off, stubs_off, bounce_off, blocks_off, lookup_off; /* RAM memfd offsets inside the tail */
 	uint64_t stubs_size;
 	uint32_t hole_base, hole_size;
 	uint32_t alias_delta; /* link minus physical address of the kernel image; 0 when it runs identity mapped */
@@ -66,7 +66,6 @@ struct vm_config {
 	bool patched;	  /* a manifest is present */
 	bool trace;
 	bool fpu_avx; /* host has AVX: expose XSAVE */
-	bool umip_emulated; /* start-up finding: SGDT and SIDT succeed or are emulated at CPL 3 */
 	uint64_t xcr0;
 	uint32_t xsave_size;
 	uint64_t tsc_start;	 /* host TSC at guest time 0 */
@@ -117,11 +116,11 @@ struct vm_stats {
 	uint64_t host_mmap, host_mprotect, host_munmap, host_ldt, host_futex;
 	uint64_t shadow_evictions; /* the host had no room for more mappings */
 	uint64_t baton_passes;
-	uint64_t pages_verified, pages_demoted, pages_reverified, pages_refused;
+	uint64_t pages_demoted, pages_reverified, pages_refused;
 	uint64_t code_candidates, code_verified, code_refused; /* pages, at the end of the run */
 	uint64_t blocks, block_insns, blocks_dropped, block_flushes, branches_chained, translation_preferred;
 	uint64_t interrupts[256];
-	uint64_t guest_tsc_start, guest_tsc_init;
+	uint64_t guest_tsc_init; /* host TSC when the guest first entered user mode, 0 before */
 	struct site_count sites[SITE_COUNTS]; /* open hash by va */
 };
 

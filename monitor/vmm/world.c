@@ -12,6 +12,7 @@
 #include <ucontext.h>
 
 #include "hypercalls/abi.h"
+#include "monitor/vmm/host.h"
 #include "monitor/vmm/state.h"
 
 #define ALT_STACK_SIZE 65536
@@ -220,7 +221,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	}
 	(void)info;
 	vm_stop(VM, STOP_MONITOR, (uint32_t)g[REG_RIP], "a fault inside the monitor itself");
-	signal(sig, SIG_DFL);
+	host_exit(1); /* the VMX has the reason already, and watches for this */
 }
 
 /*

@@ -275,7 +275,6 @@ int host_check(struct vm_config *cfg, struct diag *d)
 	for (unsigned i = 0; i < n; i++)
 		if (f[i].verdict == HOST_MISSING)
 			return diag_set(d, -ENOTSUP, "host: %s: %s", f[i].name, f[i].text);
-	cfg->umip_emulated = !in_child(probe_sgdt);
 	cfg->xcr0 = read_xcr0();
 	cfg->fpu_avx = (cfg->xcr0 & 6) == 6; /* SSE and AVX state */
 	cfg->xsave_size = cfg->xcr0 && __get_cpuid_count(0xd, 0, &a, &b, &c, &dx) ? b : 512;

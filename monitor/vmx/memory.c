@@ -20,8 +20,7 @@ void memory_layout(struct vm_config *cfg)
 	cfg->vcpu_off = cfg->tail + ABI_VCPU_PAGE;
 	cfg->gate_off = cfg->tail + ABI_GATE_PAGE;
 	cfg->stubs_off = cfg->tail + ABI_STUBS;
-	cfg->ones_off = cfg->stubs_off + ((cfg->stubs_size + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1));
-	cfg->bounce_off = cfg->ones_off + PAGE_SIZE;
+	cfg->bounce_off = cfg->stubs_off + ((cfg->stubs_size + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1));
 	cfg->blocks_off = cfg->bounce_off + BOUNCE_SIZE;
 	cfg->lookup_off = cfg->blocks_off + ABI_BLOCKS_SIZE;
 	cfg->tail_size = cfg->lookup_off + ABI_LOOKUP_SIZE - cfg->tail;
@@ -72,7 +71,6 @@ int memory_map_ram(struct vm_config *cfg, struct diag *d)
 		return err;
 	}
 	cfg->ram_fd = fd;
-	memset((uint8_t *)RAM_BASE + cfg->ones_off, 0xff, PAGE_SIZE);
 	return 0;
 }
 

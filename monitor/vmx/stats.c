@@ -122,7 +122,6 @@ static void print_pages(const struct vm *vm, FILE *out)
 		const char *name;
 		uint64_t n;
 	} rows[] = {
-	    {"code pages verified", s->pages_verified},
 	    {"code pages demoted by a guest write", s->pages_demoted},
 	    {"code pages verified again", s->pages_reverified},
 	    {"code pages refused", s->pages_refused},
