@@ -63,17 +63,50 @@ static bool in_use(const struct vmm_state *st, unsigned slot)
 	return false;
 }
 
+static struct ldt_content content_of(const struct segment *s)
+{
+	bool pages = s->limit > 0xfffff;
+
+	return (struct ldt_content){
+	    .lo = s->base,
+	    .hi = (pages ? s->limit >> 12 : s->limit) << 12 | ((s->attr >> 8) & 0xe) | !!(s->attr & ATTR_DB) |
+		  (pages ? 0x10 : 0),
+	};
+}
+
+/*
+ * A user selector gets the slot of its own index where it can, because user code reads selectors back in direct mode:
+ * glibc's pthread_create takes the number of its TLS entry from %gs >> 3. Only the table bit differs then. 0 when another
+ * register holds other contents of that index.
+ */
+static uint16_t named_selector(struct vm *vm, enum seg seg, const struct segment *s)
+{
+	struct vmm_state *st = vm->vmm;
+	unsigned slot = s->sel >> 3;
+	struct ldt_content now = content_of(s), *have;
+
+	if ((s->sel & 3) != 3 || !slot || slot >= LDT_NAMED)
+		return 0;
+	have = &worker_self()->ldt_named[slot];
+	if (have->lo == now.lo && have->hi == now.hi)
+		return LDT_SELECTOR(slot);
+	for (unsigned other = 0; other < SEG_COUNT; other++)
+		if (other != seg && st->hw_sel[other] == LDT_SELECTOR(slot))
+			return 0;
+	install(vm, slot, s);
+	*have = now;
+	return LDT_SELECTOR(slot);
+}
+
 /* LDT selector for a descriptor's content; cached by content, least recently used goes first. */
 static uint16_t ldt_selector(struct vm *vm, const struct segment *s)
 {
 	struct vmm_state *st = vm->vmm;
-	bool pages = s->limit > 0xfffff;
-	uint32_t lo = s->base;
-	uint32_t hi = (pages ? s->limit >> 12 : s->limit) << 12 | ((s->attr >> 8) & 0xe) | !!(s->attr & ATTR_DB) |
-		      (pages ? 0x10 : 0);
+	struct ldt_content now = content_of(s);
+	uint32_t lo = now.lo, hi = now.hi;
 	unsigned slot, victim = 0;
 
-	for (slot = 1; slot < LDT_SLOTS; slot++) {
+	for (slot = LDT_NAMED; slot < LDT_SLOTS; slot++) {
 		if (st->ldt[slot].generation && st->ldt[slot].lo == lo && st->ldt[slot].hi == hi)
 			break;
 		if ((!victim || st->ldt[slot].last_use < st->ldt[victim].last_use) && !in_use(st, slot))
@@ -96,6 +129,7 @@ static uint16_t ldt_selector(struct vm *vm, const struct segment *s)
 static uint16_t host_selector(struct vm *vm, enum seg seg)
 {
 	struct segment s = vm->vcpu.seg[seg];
+	uint16_t named;
 
 	if (!(s.attr & ATTR_P))
 		return 0;
@@ -108,7 +142,8 @@ static uint16_t host_selector(struct vm *vm, enum seg seg)
 		if (shadow_seg_truncates(vm))
 			s.limit = vm->cfg.kernel_split - 1;
 	}
-	return ldt_selector(vm, &s);
+	named = named_selector(vm, seg, &s);
+	return named ? named : ldt_selector(vm, &s);
 }
 
 void shadow_seg_enter(struct vm *vm)
@@ -118,9 +153,11 @@ void shadow_seg_enter(struct vm *vm)
 	struct vcpu *v = &vm->vcpu;
 	bool fresh = !st->hw_valid || st->hw_cpl != v->cpl;
 
+	for (unsigned s = 0; fresh && s < SEG_COUNT; s++)
+		st->hw_sel[s] = 0; /* what they held is in use no more */
 	for (unsigned s = 0; s < SEG_COUNT; s++) {
 		if (!fresh && same_segment(&st->hw_seg[s], &v->seg[s])) {
-			if (st->hw_sel[s] & LDT_TI) /* still in use: not to be replaced */
+			if ((st->hw_sel[s] & LDT_TI) && st->hw_sel[s] >> 3 >= LDT_NAMED) /* still in use: not to be replaced */
 				st->ldt[st->hw_sel[s] >> 3].last_use = ++st->ldt_clock;
 			continue;
 		}
@@ -137,13 +174,21 @@ void shadow_seg_enter(struct vm *vm)
 	w->gs = st->hw_sel[SEG_GS];
 }
 
-/* The guest loaded `sel` natively: what hardware would have loaded, or null where it would have faulted. */
+/*
+ * The guest loaded `sel` natively: what hardware would have loaded, or null where it would have faulted. A shadow
+ * selector that it copied from another register stands for what that one holds.
+ */
 static void adopt(struct vm *vm, enum seg seg, uint16_t sel)
 {
 	struct descriptor d;
 	struct segment *s = &vm->vcpu.seg[seg];
 
 	vm->vmm->hw_valid = 0;
+	for (unsigned other = 0; (sel & LDT_TI) && other < SEG_COUNT; other++)
+		if (other != seg && vm->vmm->hw_sel[other] == sel) {
+			*s = vm->vcpu.seg[other];
+			return;
+		}
 	*s = (struct segment){.sel = sel};
 	if ((sel & ~3) && descriptor_read(vm, sel, &d) == 0) {
 		struct segment loaded = segment_unpack(sel, d);

@@ -112,6 +112,7 @@ struct code {
 /* --- host LDT (shadow_seg.c) ----------------------------------------------------------------------------- */
 
 #define LDT_SLOTS 200 /* modify_ldt is cheap below 256 */
+#define LDT_NAMED 32  /* slots below are named: each is for the guest's user selectors with that index */
 struct ldt_slot {
 	uint32_t lo, hi; /* the descriptor as installed */
 	uint32_t generation;
@@ -134,6 +135,9 @@ struct worker {
 	uint32_t mmu_mode; /* paging mode its tables were made under */
 	struct shadow shadow;
 	uint32_t ldt_generation[LDT_SLOTS];
+	struct ldt_content {
+		uint32_t lo, hi;
+	} ldt_named[LDT_NAMED]; /* what this process has in its named slots; 0, 0 nothing */
 };
 
 struct translate; /* translate_state.h */

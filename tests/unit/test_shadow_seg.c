@@ -111,7 +111,7 @@ NATIVE_TEST(the_cache_goes_by_content)
 	native_start();
 	for (unsigned n = 0; n < 10; n++) {
 		cpu->seg[SEG_GS] = n & 1 ? b : a;
-		cpu->seg[SEG_GS].sel = (uint16_t)(S_FREE | (n & 3)); /* the selector is nothing to it */
+		cpu->seg[SEG_GS].sel = (uint16_t)(S_FREE | n % 3); /* the selector is nothing to it */
 		shadow_seg_enter(vm);
 		stands_for(SEG_GS, n & 1 ? &b : &a);
 	}
@@ -123,6 +123,38 @@ NATIVE_TEST(the_cache_goes_by_content)
 	vm->vmm->hw_valid = 0;
 	shadow_seg_enter(vm);
 	CHECK_EQ(vm->stats.host_ldt, 3);
+}
+
+/* User code reads its selectors back: their indices must be the guest's (glibc: TLS entry = %gs >> 3). */
+NATIVE_TEST(user_selectors_keep_their_index)
+{
+	struct segment a = make(0x1000, 0xfffff, A_DATA | A_USER, 0xc),
+		       b = make(0x2000, 0xfffff, A_DATA | A_USER, 0xc);
+
+	native_start();
+	guest_user();
+	for (unsigned n = 0; n < 10; n++) {
+		cpu->seg[SEG_GS] = n & 1 ? b : a;
+		shadow_seg_enter(vm);
+		CHECK_EQ(vm->vmm->world.gs >> 3, S_FREE >> 3);
+		CHECK_EQ(vm->vmm->world.ds >> 3, U_DS >> 3);
+		stands_for(SEG_GS, n & 1 ? &b : &a);
+		vm->vmm->hw_valid = n & 2;
+	}
+	/* Two contents under one selector: whichever came first has the index, neither is wrong. */
+	cpu->seg[SEG_FS] = a;
+	cpu->seg[SEG_GS] = b;
+	for (unsigned n = 0; n < 4; n++) {
+		shadow_seg_enter(vm);
+		stands_for(SEG_FS, &a);
+		stands_for(SEG_GS, &b);
+		vm->vmm->hw_valid = n & 1;
+	}
+	/* A copy of a shadow selector is a copy of what it stands for. */
+	vm->vmm->world.es = vm->vmm->hw_sel[SEG_FS];
+	CHECK(shadow_seg_leave(vm));
+	CHECK_EQ(cpu->seg[SEG_ES].base, a.base);
+	CHECK_EQ(cpu->seg[SEG_ES].sel, a.sel);
 }
 
 /* More descriptors than slots, while one register keeps an old one. */
@@ -319,6 +351,7 @@ int main(void)
 	    cmocka_unit_test(kinds_of_segments),
 	    cmocka_unit_test(flat_segments_by_ring),
 	    cmocka_unit_test(the_cache_goes_by_content),
+	    cmocka_unit_test(user_selectors_keep_their_index),
 	    cmocka_unit_test(the_cache_overflows),
 	    cmocka_unit_test(selectors_that_the_guest_loaded_itself),
 	    cmocka_unit_test(truncation_shows_as_a_page_fault),
