@@ -7,6 +7,8 @@
  */
 #include "tests/unit/native.h"
 
+#include <time.h>
+
 #include "monitor/vmm/mmu.h"
 #include "monitor/vmm/translate.h"
 
@@ -26,6 +28,8 @@ struct outcome {
 static uint8_t code[CODE_PAGES * PAGE_SIZE];
 static uint32_t code_at = CODE; /* where it stands */
 static uint32_t n_code;
+static bool kicks; /* SIGUSR1 comes all the time while translated code runs */
+static void hold_kicks(bool on);
 
 static void start(void)
 {
@@ -123,7 +127,11 @@ static void run_translated(struct outcome *o)
 	translate_drop_page(vm, (code_at - LINK) >> PAGE_SHIFT);
 	translate_drop_page(vm, ((code_at - LINK) >> PAGE_SHIFT) + 1);
 	prepare_translated();
+	if (kicks)
+		hold_kicks(false);
 	run_on();
+	if (kicks)
+		hold_kicks(true);
 	memcpy(o->gpr, cpu->gpr, sizeof(o->gpr));
 	o->eip = cpu->eip;
 	o->eflags = cpu->eflags & (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_DF | FL_OF);
@@ -421,6 +429,68 @@ NATIVE_TEST(random_programs)
 	CHECK(vm->stats.blocks > programs);
 }
 
+/*
+ * The same in loops, with kicks at any time in translated code: wherever one falls, in a lookup or before a commit, the
+ * guest's state must be whole when the monitor looks at it, and nothing may happen twice.
+ */
+#define TURNS 3000
+#define COUNTER (DATA + 0xf00)
+
+static void hold_kicks(bool on)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(on ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
+static void counter_word(uint32_t value)
+{
+	put(&value, 4);
+}
+
+static void random_loop(unsigned seed)
+{
+	uint32_t top;
+
+	random_state = seed * 0x9e3779b97f4a7c15ull;
+	begin();
+	code_at = LINK + N_PLACES + seed % CODE_PLACES * (uint32_t)sizeof(code);
+	PUT("\xc7\x05"); /* movl $TURNS,COUNTER */
+	counter_word(COUNTER);
+	counter_word(TURNS);
+	top = n_code;
+	PUT("\xdb\xe3\x66\x0f\x6e\xc0\x66\x0f\x6e\xc9");
+	for (unsigned i = 0; i < 12; i++)
+		rnd(2) ? plain() : branch();
+	PUT("\xff\x0d"); /* decl COUNTER; jnz top */
+	counter_word(COUNTER);
+	PUT("\x0f\x85");
+	patch_rel32(absolute(0), top);
+	finish();
+}
+
+NATIVE_TEST(kicked_programs)
+{
+	const struct itimerspec often = {{0, 20000}, {0, 20000}};
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+	static char name[32];
+	timer_t timer;
+
+	start();
+	native_case = name;
+	hold_kicks(true);
+	CHECK(!timer_create(CLOCK_MONOTONIC, &event, &timer) && !timer_settime(timer, 0, &often, NULL));
+	kicks = true;
+	for (unsigned k = 1; k <= 120; k++) {
+		snprintf(name, sizeof(name), "kicked %u", k);
+		random_loop(k);
+		compare();
+	}
+	CHECK(vm->stats.exits[EXIT_KICK] > 100);
+}
+
 /* --- code that is hard on a translator --------------------------------------------------------------------- */
 
 /* Each of these also ends in UD2. */
@@ -587,6 +657,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(random_programs),
+	    cmocka_unit_test(kicked_programs),
 	    cmocka_unit_test(hard_programs),
 	    cmocka_unit_test(a_loop_stays_inside),
 	    cmocka_unit_test(follows_the_page_tables),
