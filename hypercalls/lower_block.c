@@ -73,8 +73,8 @@ uint32_t lower_lookup(struct lower *l, uint32_t table, uint32_t site)
 /* --- branches ---------------------------------------------------------------------------------------------- */
 
 /* A jump to an exit: opcode, then a rel32 that lower_exits() aims. */
-static void jump_out(struct lower *l, struct lower_exits *x, struct place at, const uint8_t *opcode, size_t len,
-		     uint32_t guest)
+static void jump_out(struct lower *l, struct lower_exits *x, struct place at, const uint8_t *opcode,
+		     size_t len, uint32_t guest)
 {
 	if (!l->err && x->n == x->cap)
 		l->err = -ENOSPC;
@@ -142,7 +142,8 @@ static void lower_indirect(struct lower *l, const struct lower_exits *x, const s
 		emit(l, saved, pop_ecx, sizeof(pop_ecx));
 		put32(lea_esp + 3, (uint32_t)in->insn.imm & 0xffff);
 		if (in->insn.opcode == 0xc2)
-			emit(l, (struct place){.guest = in->va, .state = POINT_AFTER}, lea_esp, sizeof(lea_esp));
+			emit(l, (struct place){.guest = in->va, .state = POINT_AFTER}, lea_esp,
+			     sizeof(lea_esp));
 	} else {
 		load_target(l, in, saved);
 		if (in->insn.flow == FLOW_CALL_IND)

@@ -14,8 +14,8 @@
 struct lower_exit {
 	uint32_t guest; /* where it goes */
 	uint32_t jump;	/* address of the rel32 that leads to it: aim that elsewhere to chain */
-	uint32_t stub;	/* what the rel32 aims at when the block comes out: code that leaves for the monitor */
-	uint32_t site;	/* R15D of its landing pad */
+	uint32_t stub; /* what the rel32 aims at when the block comes out: code that leaves for the monitor */
+	uint32_t site; /* R15D of its landing pad */
 };
 
 struct lower_exits {

@@ -15,7 +15,8 @@
 
 bool translate_possible(const struct vm_config *cfg)
 {
-	return cfg->hole_size >= ABI_LOOKUP + ABI_LOOKUP_SIZE + ABI_HOLE_GUARD && cfg->stubs_size < ABI_BLOCKS - ABI_STUBS;
+	return cfg->hole_size >= ABI_LOOKUP + ABI_LOOKUP_SIZE + ABI_HOLE_GUARD &&
+	       cfg->stubs_size < ABI_BLOCKS - ABI_STUBS;
 }
 
 static void *carve(uint8_t **at, size_t size)
@@ -47,7 +48,7 @@ size_t translate_arena_size(const struct vm_config *cfg)
 {
 	struct translate t;
 
-	return lay_out(&t, cfg, (uint8_t *)NULL + PAGE_SIZE);
+	return lay_out(&t, cfg, (uint8_t *)(uintptr_t)PAGE_SIZE); /* only the distance counts */
 }
 
 void translate_init(struct vm *vm, void *at)

@@ -70,7 +70,8 @@ static int gather_one(struct vm *vm, struct gather *g, uint32_t at, uint32_t pag
 	const struct translate *t = vm->vmm->translate;
 	struct lower_insn *in = &g->insn[g->n];
 	uint8_t *bytes = g->bytes[g->n];
-	uint32_t offset = at & (PAGE_SIZE - 1), size = PAGE_SIZE - offset < INSN_MAX ? PAGE_SIZE - offset : INSN_MAX;
+	uint32_t offset = at & (PAGE_SIZE - 1),
+		 size = PAGE_SIZE - offset < INSN_MAX ? PAGE_SIZE - offset : INSN_MAX;
 	int len;
 
 	*in = (struct lower_insn){.bytes = bytes, .va = at, .site = MANIFEST_NONE};
@@ -83,7 +84,8 @@ static int gather_one(struct vm *vm, struct gather *g, uint32_t at, uint32_t pag
 	g->second_page = bind_next(vm, at);
 	if (!g->second_page)
 		return 0;
-	mem_copy(bytes + size, vm_ram(vm, gpa((uint64_t)t->page[g->second_page].pfn << PAGE_SHIFT), INSN_MAX - size),
+	mem_copy(bytes + size,
+		 vm_ram(vm, gpa((uint64_t)t->page[g->second_page].pfn << PAGE_SHIFT), INSN_MAX - size),
 		 INSN_MAX - size);
 	code_original(vm, at, bytes, INSN_MAX);
 	len = insn_decode(&in->insn, bytes, INSN_MAX, at, 32);
@@ -97,7 +99,8 @@ static void gather(struct vm *vm, struct gather *g, uint32_t eip, uint32_t page)
 
 	g->n = 0;
 	g->second_page = 0;
-	while (g->n < BLOCK_INSNS && branches < BLOCK_BRANCHES && !((at ^ eip) & PAGE_MASK) && !g->second_page) {
+	while (g->n < BLOCK_INSNS && branches < BLOCK_BRANCHES && !((at ^ eip) & PAGE_MASK) &&
+	       !g->second_page) {
 		int len = gather_one(vm, g, at, page);
 		enum lower_shape shape;
 
@@ -123,8 +126,9 @@ static void find_dead_flags(struct gather *g)
 		const struct insn *i = &g->insn[n].insn;
 
 		g->insn[n].flags_dead = !(live & FLAGS_ARITHMETIC);
-		live = i->flow == FLOW_NEXT && !insn_is_sensitive(i) ? (live & ~i->flags_written) | i->flags_read
-								     : FLAGS_ARITHMETIC;
+		live = i->flow == FLOW_NEXT && !insn_is_sensitive(i)
+			   ? (live & ~i->flags_written) | i->flags_read
+			   : FLAGS_ARITHMETIC;
 	}
 }
 
@@ -140,7 +144,8 @@ static bool number_sites(struct translate *t, struct gather *g, uint32_t *n_site
 	for (unsigned n = 0; n < g->n; n++)
 		if (has_site(&g->insn[n].insn))
 			g->insn[n].site = TRANSLATE_SITE + (*n_sites)++;
-	return *n_sites + 2 * BLOCK_INSNS < SITES && t->n_insns + BLOCK_INSNS < SITE_INSNS && t->n_blocks + 1 < BLOCKS;
+	return *n_sites + 2 * BLOCK_INSNS < SITES && t->n_insns + BLOCK_INSNS < SITE_INSNS &&
+	       t->n_blocks + 1 < BLOCKS;
 }
 
 static void record_sites(struct translate *t, const struct gather *g, const struct lower_exits *x)
@@ -151,8 +156,8 @@ static void record_sites(struct translate *t, const struct gather *g, const stru
 		if (in->site == MANIFEST_NONE)
 			continue;
 		t->insn[t->n_insns] = in->insn;
-		t->site[in->site - TRANSLATE_SITE] =
-		    (struct site){.kind = SITE_EMULATE, .guest = in->va, .resume = in->resume, .insn = t->n_insns++};
+		t->site[in->site - TRANSLATE_SITE] = (struct site){
+		    .kind = SITE_EMULATE, .guest = in->va, .resume = in->resume, .insn = t->n_insns++};
 	}
 	for (size_t n = 0; n < x->n; n++)
 		t->site[x->exit[n].site - TRANSLATE_SITE] = (struct site){.kind = SITE_BRANCH,
@@ -166,7 +171,8 @@ struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 {
 	struct translate *t = vm->vmm->translate;
 	struct lower_exit exit[BLOCK_INSNS + 1];
-	struct lower_exits x = {.exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup, .lookup_return = t->lookup_return};
+	struct lower_exits x = {
+	    .exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup, .lookup_return = t->lookup_return};
 	struct lower l = block_emitter(vm);
 	struct block b = {.eip = eip, .code = vm->cfg.hole_base + ABI_BLOCKS + t->code_len, .page = {page}};
 	uint32_t n_sites = t->n_sites;

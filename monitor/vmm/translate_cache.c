@@ -137,7 +137,8 @@ uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global)
 		if (t->n_pages == BLOCK_PAGES)
 			return 0;
 		page = t->n_pages++;
-		t->page[page] = (struct block_page){.linear = linear, .pfn = pfn, .next_of_pfn = t->by_pfn[pfn]};
+		t->page[page] =
+		    (struct block_page){.linear = linear, .pfn = pfn, .next_of_pfn = t->by_pfn[pfn]};
 		t->by_pfn[pfn] = (uint16_t)page;
 	}
 	p = &t->page[page];
@@ -189,7 +190,8 @@ static void check(struct vm *vm, uint32_t page)
 	const struct block_page *p = &translate_of(vm)->page[page];
 	struct walk w;
 
-	if (paging_walk(vm, gva(p->linear << PAGE_SHIFT), ACCESS_FETCH, &w) < 0 || w.at.a >> PAGE_SHIFT != p->pfn)
+	if (paging_walk(vm, gva(p->linear << PAGE_SHIFT), ACCESS_FETCH, &w) < 0 ||
+	    w.at.a >> PAGE_SHIFT != p->pfn)
 		unbind(vm, page);
 }
 

@@ -6,7 +6,7 @@
 #include "hypercalls/lower_block.h"
 #include "monitor/vmm/translate.h"
 
-#define BLOCK_INSNS 32 /* at most; vm, SIMD and string code seldom branches earlier */
+#define BLOCK_INSNS 32	 /* at most; vm, SIMD and string code seldom branches earlier */
 #define BLOCK_BRANCHES 3 /* what follows so many is seldom reached from here, and has blocks of its own */
 #define BLOCKS 131072
 #define BLOCK_PAGES 16384
@@ -14,23 +14,23 @@
 #define SITES 524288
 #define SITE_INSNS 65536
 #define POINTS 2097152
-#define CROSS_SPAN 24	   /* log2 of TSC ticks, some milliseconds: so many faults from direct code in it ... */
+#define CROSS_SPAN 24 /* log2 of TSC ticks, some milliseconds: so many faults from direct code in it ... */
 #define CROSS_MANY 64
 #define PREFER_SPAN 30	   /* ... and all code is translated for so long */
 #define PADS_SIZE 0x500000 /* at the end of the cache */
-#define MIXED_DROPS 200	   /* so many in one span, and a page holds data that changes: not worth translating in it */
-#define MIXED_SPAN 30	   /* log2 of TSC ticks: some tenths of a second */
+#define MIXED_DROPS 200	   /* so many in one span, and a page holds changing data: stepped */
+#define MIXED_SPAN 30 /* log2 of TSC ticks: some tenths of a second */
 
 struct block {
 	uint32_t eip, code;
-	uint32_t page[2];	 /* of its first byte; of its last when that is another page */
+	uint32_t page[2]; /* of its first byte; of its last when that is another page */
 	uint32_t next_on_page[2];
 	uint32_t next_in_bucket;
 	uint32_t incoming; /* sites chained to it */
 	bool dead;
 };
 
-struct block_page { /* a linear page as it was mapped when code was translated there */
+struct block_page {	      /* a linear page as it was mapped when code was translated there */
 	uint32_t linear, pfn; /* page numbers */
 	uint32_t blocks;      /* list by next_on_page */
 	uint32_t next_of_pfn;
@@ -42,11 +42,11 @@ struct block_page { /* a linear page as it was mapped when code was translated t
 enum site_kind { SITE_NONE, SITE_EMULATE, SITE_BRANCH, SITE_INDIRECT, SITE_RETURN };
 
 struct site {
-	uint32_t guest;	 /* the instruction, or where the branch goes */
-	uint32_t resume; /* EMULATE: code behind it */
-	uint32_t insn;	 /* EMULATE: index of its decoding */
+	uint32_t guest;	     /* the instruction, or where the branch goes */
+	uint32_t resume;     /* EMULATE: code behind it */
+	uint32_t insn;	     /* EMULATE: index of its decoding */
 	uint32_t jump, stub; /* BRANCH: the rel32, and where it aims unchained */
-	uint32_t next;	 /* in the list that it is chained by */
+	uint32_t next;	     /* in the list that it is chained by */
 	uint8_t kind;
 	bool chained;
 };
@@ -62,15 +62,15 @@ struct translate {
 	uint16_t *by_pfn;    /* first page of a page frame */
 	struct page_drops {
 		uint8_t n, span; /* which one: low bits */
-	} *drops; /* of a page frame */
+	} * drops;		 /* of a page frame */
 	uint32_t n_blocks, n_pages, n_sites, n_insns, n_points;
 	uint32_t code_len, pads_len;
-	uint32_t lookup, lookup_return; /* the shared routines */
-	uint32_t bound;	       /* list */
-	uint32_t pending;      /* site of the branch that is on its way to its target */
-	uint32_t epoch;	       /* counts whatever may make a code address useless */
-	uint64_t cross_span, prefer_until; /* TSC */
-	uint32_t crossings;		   /* in this span */
+	uint32_t lookup, lookup_return;	     /* the shared routines */
+	uint32_t bound;			     /* list */
+	uint32_t pending;		     /* site of the branch that is on its way to its target */
+	uint32_t epoch;			     /* counts whatever may make a code address useless */
+	uint64_t cross_span, prefer_until;   /* TSC */
+	uint32_t crossings;		     /* in this span */
 	uint32_t hint, hint_eip, hint_epoch; /* code that continues behind the last exit */
 };
 

@@ -44,8 +44,8 @@ static bool has_option(const char *list, const char *option, size_t len)
 	return false;
 }
 
-/* What a recipe asks for as well: the hole's place, and on one CPU no rewriting of every lock prefix. */
-#define LINUX_OPTIONS "reservetop=0x8000000 noreplace-smp"
+/* What the recipe asks for as well: the hole's place; no rewriting of every lock prefix; no search for ISA cards. */
+#define LINUX_OPTIONS "reservetop=0x8000000 noreplace-smp noisapnp"
 _Static_assert(ABI_HOLE_SIZE == 0x8000000, "reservetop=");
 
 char *loader_cmdline(const struct guest_image *g, const char *append)

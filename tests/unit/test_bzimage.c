@@ -51,7 +51,8 @@ static void placed_at_one_megabyte(void **state)
 	assert_int_equal(g.segments[0].file_offset, KERNEL);
 	assert_int_equal(g.segments[0].file_size, 1000);
 	assert_int_equal(g.entry, HIGH_RAM);
-	assert_int_equal(g.end, 0x1000000 + 0x200000 + 0x1800000); /* room to unpack, wherever it aligns itself */
+	assert_int_equal(g.end,
+			 0x1000000 + 0x200000 + 0x1800000); /* room to unpack, wherever it aligns itself */
 	assert_ptr_equal(g.setup, file + 0x1f1);
 	assert_false(g.patched);
 }

@@ -14,7 +14,8 @@
 
 #define CODE (LINK + N_DATA)
 #define CODE_PAGES 2
-#define CODE_PLACES 1000 /* for random programs, from LINK + N_PLACES; fresh ones, lest a page count as mixed */
+#define CODE_PLACES                                                                                          \
+	1000 /* for random programs, from LINK + N_PLACES; fresh ones, lest a page count as mixed */
 #define N_PLACES 0x500000
 #define DATA (LINK + N_DATA + 0x10000)
 #define DATA_SIZE 0x1000u
@@ -164,7 +165,8 @@ static void compare(void)
 			fprintf(stderr, "# data+%#x: %02x, not %02x\n", i, we_say.data[i], cpu_says.data[i]);
 	for (unsigned i = 0; i < PAGE_SIZE; i++)
 		if (cpu_says.stack[i] != we_say.stack[i])
-			fprintf(stderr, "# stack+%#x: %02x, not %02x\n", i, we_say.stack[i], cpu_says.stack[i]);
+			fprintf(stderr, "# stack+%#x: %02x, not %02x\n", i, we_say.stack[i],
+				cpu_says.stack[i]);
 	for (uint32_t at = 0; at < n_code; at += insn.len) {
 		insn_format(text, sizeof(text), code + at, n_code - at, code_at + at, 32);
 		fprintf(stderr, "#   %08x %s\n", code_at + at, text);
@@ -298,7 +300,8 @@ static void stack_and_flags(void)
 static void vector(void)
 {
 	static const uint8_t sse[] = {0xfe, 0xfa, 0xd4, 0xef, 0xeb, 0xdb, 0x70, 0x62};
-	static const uint8_t x87[][2] = {{0xd9, 0xe8}, {0xd9, 0xeb}, {0xde, 0xc1}, {0xde, 0xc9}, {0xd9, 0xe0}};
+	static const uint8_t x87[][2] = {
+	    {0xd9, 0xe8}, {0xd9, 0xeb}, {0xde, 0xc1}, {0xde, 0xc9}, {0xd9, 0xe0}};
 	uint8_t op = sse[rnd(sizeof(sse))];
 
 	if (rnd(2)) {
@@ -314,7 +317,8 @@ static void vector(void)
 
 static void plain(void)
 {
-	static void (*const kinds[])(void) = {arithmetic, arithmetic, one_operand, two_byte, stack_and_flags, vector};
+	static void (*const kinds[])(void) = {arithmetic, arithmetic,	   one_operand,
+					      two_byte,	  stack_and_flags, vector};
 
 	kinds[rnd(ARRAY_LEN(kinds))]();
 }
@@ -502,10 +506,12 @@ static const struct hard {
     /* movb $0x42,1f+0; 1: inc %eax -> inc %edx, right behind the store */
     {"rewrites the next instruction", BYTES("\xc6\x05\x07\x00\x40\xc0\x42\x40\x40\x0f\x0b")},
     /* mov $3,%ecx; 1: incb 2f; 2: mov $5,%al (b0); add; loop 1b: each turn another instruction */
-    {"rewrites its loop", BYTES("\xb9\x03\x00\x00\x00\xfe\x05\x0c\x00\x40\xc0\xb0\x05\x01\xc2\xe2\xf4\x0f\x0b")},
+    {"rewrites its loop",
+     BYTES("\xb9\x03\x00\x00\x00\xfe\x05\x0c\x00\x40\xc0\xb0\x05\x01\xc2\xe2\xf4\x0f\x0b")},
     /* jmp into the immediate of what came before: b8 40 40 eb fc -> inc, inc, jmp back twice */
     {"overlaps itself", BYTES("\x83\xfe\x00\x74\x0a\x31\xf6\xb8\x40\x40\x0f\x0b\xeb\xfa\x0f\x0b")},
-    {"fifteen bytes of prefixes", BYTES("\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x40\x0f\x0b")},
+    {"fifteen bytes of prefixes",
+     BYTES("\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x40\x0f\x0b")},
     {"sixteen bytes", BYTES("\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x40\x0f\x0b")},
     {"faults in the middle", BYTES("\x40\x41\x8b\x15\x10\x00\x00\x00\x42\x0f\x0b")},
     {"pushes onto nothing", BYTES("\xbc\x10\x00\x00\x00\x41\x6a\x01\x0f\x0b")},
@@ -516,7 +522,8 @@ static const struct hard {
     {"divides by zero", BYTES("\x31\xc9\xf7\xf1\x0f\x0b")},
     {"calls by ESP", BYTES("\x68\x0f\x0b\x0f\x0b\xff\xd4\x0f\x0b")}, /* UD2 on the stack */
     {"calls relative to ESP", BYTES("\x68\x0b\x00\x40\xc0\xff\x54\x24\x00\x0f\x0b\x42\x0f\x0b")},
-    {"jumps relative to ECX", BYTES("\xb9\x02\x00\x00\x00\xff\x24\x8d\x06\x00\x40\xc0\x10\x00\x40\xc0\x42\x0f\x0b")},
+    {"jumps relative to ECX",
+     BYTES("\xb9\x02\x00\x00\x00\xff\x24\x8d\x06\x00\x40\xc0\x10\x00\x40\xc0\x42\x0f\x0b")},
 };
 
 NATIVE_TEST(hard_programs)
