@@ -9,7 +9,7 @@ PREFIX ?= /usr/local
 
 CFLAGS_rel := -O2 -g
 CFLAGS_dbg := -Og -g3
-CFLAGS_clang := -O2 -g
+CFLAGS_clang := -O2 -g -Wno-missing-field-initializers # of libseccomp's SCMP_A0()
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CPPFLAGS := -I. -D_GNU_SOURCE
 DEPFLAGS = -MMD -MP -MF $@.d

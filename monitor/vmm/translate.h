@@ -45,7 +45,7 @@ bool translate_ready(const struct vm *vm);
 void translate_goes_direct(struct vm *vm);
 
 /* A landing pad of a block was reached. */
-void translate_exit(struct vm *vm, uint32_t site);
+void translate_exit(struct vm *vm, uint32_t number);
 
 bool translate_contains(const struct vm *vm, uint32_t raw);
 /* The point of a raw address inside the cache; NULL when there is no instruction. */

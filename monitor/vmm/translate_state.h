@@ -79,7 +79,7 @@ void cache_reset(struct vm *vm);
 struct block *cache_find(struct vm *vm, uint32_t eip); /* only on bound pages */
 uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global);
 bool cache_page_is_mixed(struct vm *vm, uint32_t pfn);
-struct block *cache_add(struct vm *vm, const struct block *b);
+struct block *cache_add(struct vm *vm, const struct block *made);
 void cache_publish(struct vm *vm, uint32_t eip, uint32_t code); /* in the lookup table */
 void cache_unpublish_direct(struct vm *vm);
 void cache_chain(struct vm *vm, uint32_t site, uint32_t code, uint32_t *list);
