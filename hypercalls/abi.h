@@ -38,7 +38,7 @@
 #define ABI_BLOCKS 0x1000000
 #define ABI_BLOCKS_SIZE 0x1000000
 #define ABI_LOOKUP 0x2000000
-#define ABI_LOOKUP_SIZE 0x80000
+#define ABI_LOOKUP_SIZE 0x80000 /* one table; a second one, for user code, lies behind it */
 
 #define GATE_EXIT (ABI_GATE_PAGE + 0x000) /* from landing pads; 64-bit code, site in R15D */
 #define GATE_CALL (ABI_GATE_PAGE + 0x080) /* from `lcall`; 64-bit code, number in EAX */
@@ -69,6 +69,12 @@
 #define VCPU_CR2 0x48
 #define VCPU_CR3 0x4c
 #define VCPU_CR4 0x50
+/* For 64-bit blocks (lower_long.h): where the 32-bit base of FS and of GS is, an address that faults while the segment is
+ * null or has a limit, a type or a base of its own to look at; and the bases. */
+#define VCPU_FS_AT 0x58
+#define VCPU_GS_AT 0x60
+#define VCPU_FS_BASE 0x68
+#define VCPU_GS_BASE 0x6c
 
 /* Services for a guest that knows where it runs (GATE_CALL, VMCALL, VMMCALL). */
 #define ABI_CALL_BASE 0x50560000 /* "PV": apart from the numbers of KVM, whose clock signature CPUID shows */
@@ -92,12 +98,17 @@ struct vcpu_page {
 	uint32_t sel[6];
 	uint32_t ldtr, tr;
 	uint32_t cr0, cr1_reserved, cr2, cr3, cr4;
+	uint32_t reserved2;
+	uint64_t fs_at, gs_at;
+	uint32_t fs_base, gs_base;
 };
 
 _Static_assert(offsetof(struct vcpu_page, target) == VCPU_TARGET, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, sel) == VCPU_SEL, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, tr) == VCPU_TR, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, cr4) == VCPU_CR4, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, fs_at) == VCPU_FS_AT, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, gs_base) == VCPU_GS_BASE, "abi.h");
 #endif
 
 #endif
