@@ -11,8 +11,9 @@
 #include "patcher/report.h"
 
 struct options {
-	const char *image, *json, *runtime;
-	bool all;
+	const char *image, *other, *runtime;
+	struct report_files files;
+	bool all, diff;
 	struct analysis_options how;
 };
 
@@ -37,9 +38,51 @@ static int bad_value(const char *option, const char *value, const char *want)
 	return EXIT_STATUS_USER;
 }
 
+static bool parse_report_option(struct options *o, int c)
+{
+	switch (c) {
+	case 'j':
+		o->files.json = optarg;
+		return true;
+	case 'C':
+		o->files.csv = optarg;
+		return true;
+	case 'S':
+		o->files.sarif = optarg;
+		return true;
+	case 'H':
+		o->files.html = optarg;
+		return true;
+	case 'd':
+		o->diff = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* IMAGE, or the two that --diff compares. */
+static int parse_images(struct options *o, int argc, char **argv)
+{
+	if (optind + 1 + o->diff != argc)
+		return usage();
+	if (o->diff && (o->runtime || o->files.csv || o->files.sarif)) {
+		fprintf(stderr,
+			"paravane audit: --diff gives text, --json and --html only, without --runtime\n");
+		return EXIT_STATUS_USER;
+	}
+	o->image = argv[optind];
+	o->other = o->diff ? argv[optind + 1] : NULL;
+	return EXIT_STATUS_OK;
+}
+
 static int parse(struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {{"json", required_argument, NULL, 'j'},
+					      {"csv", required_argument, NULL, 'C'},
+					      {"sarif", required_argument, NULL, 'S'},
+					      {"html", required_argument, NULL, 'H'},
+					      {"diff", no_argument, NULL, 'd'},
 					      {"raw", no_argument, NULL, 'r'},
 					      {"base", required_argument, NULL, 'b'},
 					      {"width", required_argument, NULL, 'w'},
@@ -51,10 +94,9 @@ static int parse(struct options *o, int argc, char **argv)
 
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (parse_report_option(o, c))
+			continue;
 		switch (c) {
-		case 'j':
-			o->json = optarg;
-			break;
 		case 'r':
 			o->how.raw = true;
 			break;
@@ -76,11 +118,8 @@ static int parse(struct options *o, int argc, char **argv)
 			return usage();
 		}
 	}
-	if (optind + 1 != argc)
-		return usage();
 	o->how.width = (int)width;
-	o->image = argv[optind];
-	return EXIT_STATUS_OK;
+	return parse_images(o, argc, argv);
 }
 
 static int report(const struct options *o, const struct analysis *a, struct diag *d)
@@ -95,8 +134,8 @@ static int report(const struct options *o, const struct analysis *a, struct diag
 	if (*rt.sha256 && strcmp(rt.sha256, hex))
 		err = diag_set(d, -EINVAL, "%s: the report is about another image (sha256 %s)", o->runtime,
 			       rt.sha256);
-	if (!err && o->json)
-		err = report_json(a, o->runtime ? &rt : NULL, o->json, d);
+	if (!err)
+		err = report_files_write(&o->files, a, o->runtime ? &rt : NULL, d);
 	if (!err)
 		report_text(a, o->runtime ? &rt : NULL, o->all, stdout);
 	runtime_free(&rt);
@@ -112,6 +151,12 @@ static int audit_run(int argc, char **argv)
 
 	if (err)
 		return err;
+	if (o.diff) {
+		err = report_diff(o.image, o.other, &o.how, &o.files, o.all, &d);
+		if (err)
+			fprintf(stderr, "paravane audit: %s\n", d.text);
+		return err ? EXIT_STATUS_USER : EXIT_STATUS_OK;
+	}
 	err = analysis_load(&a, o.image, &o.how, &d);
 	if (!err) {
 		err = report(&o, &a, &d);
@@ -124,7 +169,9 @@ static int audit_run(int argc, char **argv)
 
 const struct command audit_command = {
     .name = "audit",
-    .synopsis = "IMAGE [--json FILE] [--all] [--runtime FILE] [--raw --base ADDRESS --width 16|32|64]",
+    .synopsis = "IMAGE [--json FILE] [--csv FILE] [--sarif FILE] [--html FILE] [--all] [--runtime FILE] "
+		"[--raw --base ADDRESS --width 16|32|64]\n"
+		"       paravane audit --diff OLD NEW [--json FILE] [--html FILE] [--all]",
     .summary = "list the sensitive instructions of a kernel image",
     .run = audit_run,
 };

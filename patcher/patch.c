@@ -69,24 +69,30 @@ static uint8_t *bytes_in_copy(const struct image *img, uint8_t *copy, uint32_t v
 	return p && avail >= len ? copy + (p - img->elf) : NULL;
 }
 
+void patch_window_fill(const struct manifest_window *w, uint8_t *window, uint8_t *hop)
+{
+	uint8_t *jump = hop ? hop : window;
+	uint32_t from = hop ? w->hop : w->va;
+
+	memset(window, INT3, w->len);
+	if (w->tactic == TACTIC_BREAKPOINT)
+		return;
+	if (hop) {
+		window[0] = JMP_REL8;
+		window[1] = (uint8_t)(w->hop - (w->va + 2));
+	}
+	jump[0] = JMP_REL32;
+	put32(jump + 1, w->stub - (from + 5));
+}
+
 static int window_write(const struct image *img, uint8_t *copy, const struct manifest_window *w)
 {
 	uint8_t *p = bytes_in_copy(img, copy, w->va, w->len);
 	uint8_t *hop = w->hop == MANIFEST_NONE ? NULL : bytes_in_copy(img, copy, w->hop, 5);
-	uint8_t *jump = hop ? hop : p;
-	uint32_t from = hop ? w->hop : w->va;
 
 	if (!p || (w->hop != MANIFEST_NONE && !hop))
 		return -EINVAL;
-	memset(p, INT3, w->len);
-	if (w->tactic == TACTIC_BREAKPOINT)
-		return 0;
-	if (hop) {
-		p[0] = JMP_REL8;
-		p[1] = (uint8_t)(w->hop - (w->va + 2));
-	}
-	jump[0] = JMP_REL32;
-	put32(jump + 1, w->stub - (from + 5));
+	patch_window_fill(w, p, hop);
 	return 0;
 }
 

@@ -59,6 +59,8 @@ struct stubs {
 
 /* patch_stubs.c: emit all stubs and fill windows, sites, points and originals of m. */
 int stubs_emit(struct stubs *st, struct manifest *m, const struct plan *plan, struct diag *d);
+/* patch.c: what comes over the len bytes of a window, and over the 5 at its hop (NULL without one). */
+void patch_window_fill(const struct manifest_window *w, uint8_t *window, uint8_t *hop);
 /* patch_verified.c: fill verified and starts of m. */
 int verified_collect(struct manifest *m, const struct plan *plan, struct diag *d);
 /* patch_elf.c: the file, from the patched copy of the source ELF, in *out (malloc'd). */

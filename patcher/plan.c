@@ -181,6 +181,7 @@ static int plan_first(struct plan *plan, size_t i)
 		err = window_for(plan, i, &ps->reason);
 		return err == -ENOENT ? 0 : err;
 	}
+	ps->pinned = true;
 	ps->reason = cfg_marks(plan->cfg, ps->site->va) & CFG_REWRITTEN
 			 ? "the kernel rewrites these bytes at run time"
 			 : "control can arrive inside the instruction, or two decodings disagree";
@@ -226,6 +227,7 @@ static void sites_resolve(struct plan *plan)
 	for (size_t i = 0; i < plan->n_sites; i++) {
 		struct plan_site *ps = &plan->sites[i];
 
+		ps->no_window = ps->reason;
 		while (w < plan->n_windows && plan->windows[w].va + plan->windows[w].len <= ps->site->va)
 			w++;
 		if (!needs_patch(ps) || w == plan->n_windows || ps->site->va < plan->windows[w].va)

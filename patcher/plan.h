@@ -31,6 +31,9 @@ struct plan_site {
 	uint8_t tactic;	 /* enum tactic */
 	const char
 	    *reason; /* why no better tactic fits; NULL where a stub serves the site or none is needed */
+	bool pinned; /* nothing may be written over its bytes: no tactic but trap and, perhaps, int3 */
+	const char
+	    *no_window; /* why no window of its own fits, whatever serves it instead; NULL if one does */
 };
 
 /* A range where %ss may not be flat: stubs leave at once (the recipe names them). */

@@ -16,10 +16,23 @@ struct runtime_site {
 	uint64_t count;
 	char *kind, *symbol, *reason;
 };
+/* Why the run was left for the monitor, and what that cost. */
+struct runtime_exit {
+	char *reason;
+	uint64_t count;
+	double ms; /* spent on all of them together */
+};
 struct runtime_report {
 	struct runtime_site *sites; /* sorted by va */
 	size_t n_sites;
 	char sha256[65]; /* of the image that ran, hexadecimal; "" if the report does not say */
+	char *path;	 /* where it was read */
+	double seconds;	 /* of guest time; 0 if the report does not say */
+	uint64_t blocks_translated;
+	struct runtime_exit *exits;
+	size_t n_exits;
+	uint64_t *blocks; /* where translated blocks start; in no order */
+	size_t n_blocks;
 };
 
 int runtime_load(struct runtime_report *rt, const char *path, struct diag *d);
@@ -33,7 +46,28 @@ void report_text(const struct analysis *a, const struct runtime_report *rt, bool
 /* The same as JSON, schema in docs/audit-json.md, into a file. */
 int report_json(const struct analysis *a, const struct runtime_report *rt, const char *path, struct diag *d);
 
-/* Shared by the two forms. */
+/* RFC 4180, one row a site, with a header. */
+int report_csv(const struct analysis *a, const struct runtime_report *rt, const char *path, struct diag *d);
+/* SARIF 2.1.0: a rule for each row of the policy table that the image has, a result for each site. */
+int report_sarif(const struct analysis *a, const struct runtime_report *rt, const char *path, struct diag *d);
+/* One page that needs nothing else: report_page.html with the report inside. */
+int report_html(const struct analysis *a, const struct runtime_report *rt, const char *path, struct diag *d);
+
+/* The files that `audit` was asked for; NULL where it was not. */
+struct report_files {
+	const char *json, *csv, *sarif, *html;
+};
+int report_files_write(const struct report_files *f, const struct analysis *a,
+		       const struct runtime_report *rt, struct diag *d);
+
+/*
+ * Compare two images, or the JSON reports of two (audit --json), or one of each: a table on stdout, and the files
+ * json and html of `f`.
+ */
+int report_diff(const char *old_path, const char *new_path, const struct analysis_options *how,
+		const struct report_files *f, bool all, struct diag *d);
+
+/* Shared by all forms. */
 void report_bytes_hex(const struct image *img, const struct cfg_site *site, char *buf, size_t cap);
 /* The plan's row for a site, or NULL (replacements, images that are only audited). */
 const struct plan_site *report_plan_site(const struct analysis *a, const struct cfg_site *site);

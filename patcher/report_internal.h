@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* Shared by the files that write reports and nobody else. */
+#ifndef PATCHER_REPORT_INTERNAL_H
+#define PATCHER_REPORT_INTERNAL_H
+
+#include <jansson.h>
+
+#include "patcher/report.h"
+
+#define REPORT_SCHEMA_VERSION 1
+
+/* A JSON string, null for NULL. Names in an image need not be UTF-8: foreign bytes come out as '?'. */
+json_t *report_string(const char *s);
+const char *report_container_name(const struct image *img); /* "elf", "bzimage", "raw" */
+
+/* The whole report (docs/audit-report.schema.json), or NULL when memory is out. The caller's. */
+json_t *report_json_build(const struct analysis *a, const struct runtime_report *rt);
+/* Write root (NULL: memory is out) and release it. flags: jansson's. */
+int report_json_write(json_t *root, int flags, const char *path, struct diag *d);
+
+/* A tactic that the planner considered for a site, best first, and what came of it. */
+struct tactic_try {
+	uint8_t tactic; /* enum tactic */
+	bool taken;
+	const char *outcome;
+};
+#define TACTIC_TRIES 6
+/* Returns how many there are: 0 for sites that need no patch. */
+size_t report_tries(const struct plan_site *ps, struct tactic_try tries[TACTIC_TRIES]);
+
+/* report_page.html with `data` inside, released, into path. */
+int report_page_write(json_t *data, const char *path, struct diag *d);
+
+#endif

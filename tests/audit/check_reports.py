@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hold the reports of one audit against their formats and against each other.
+
+usage: check_reports.py json|csv|sarif|diff|html FILE [THE AUDIT'S JSON]
+Says what is wrong and ends with 1; 77 when a validator is missing."""
+import csv
+import json
+import re
+import sys
+
+
+def need(ok, what):
+    if not ok:
+        sys.exit(what)
+
+
+def schema(report, path):
+    try:
+        import jsonschema
+    except ImportError:
+        print("python3-jsonschema is not installed")
+        sys.exit(77)
+    with open(path) as f:
+        want = json.load(f)
+    jsonschema.Draft202012Validator.check_schema(want)
+    errors = [f"{list(e.absolute_path)}: {e.message}" for e in jsonschema.Draft202012Validator(want).iter_errors(report)]
+    need(not errors, "\n".join(errors[:5]))
+
+
+def check_json(path, _):
+    report = json.load(open(path))
+    schema(report, "docs/audit-report.schema.json")
+    for s in report["sites"]:
+        at = s["address"]
+        need(int(at, 16) == s["va"] % 2**64, f"{at}: va says otherwise")
+        need(len(s["bytes"]) == 2 * s["length"], f"{at}: length")
+        tactics = [t["tactic"] for t in s["tried"]]
+        if s["tactic"] in (None, "verbatim"):
+            need(not tactics, f"{at}: tactics tried for nothing")
+        else:
+            need(tactics[-1] == s["tactic"], f"{at}: {s['tactic']} is not the last tactic tried")
+            need(len(set(tactics)) == len(tactics), f"{at}: a tactic stands twice")
+        need((s["window"] is not None) == (s["tactic"] in ("in-place", "window", "window+tail", "hop", "breakpoint")),
+             f"{at}: window of {s['tactic']}")
+
+
+def check_csv(path, audit):
+    raw = open(path, "rb").read()
+    need(raw.endswith(b"\r\n") and raw.count(b"\n") == raw.count(b"\r\n"), "RFC 4180, 2: lines end with CRLF")
+    rows = list(csv.reader(raw.decode().splitlines(), strict=True))
+    need(all(len(r) == len(rows[0]) for r in rows), "RFC 4180, 4: every line has as many fields as the first")
+    sites = json.load(open(audit))["sites"]
+    need(len(rows) == len(sites) + 1, f"{len(rows) - 1} rows for {len(sites)} sites")
+    for row, s in zip(csv.DictReader(raw.decode().splitlines()), sites):
+        for field in ("address", "section", "bytes", "disassembly", "op", "mnemonic", "form", "class", "origin", "why", "manual"):
+            need(row[field] == s[field], f"{s['address']}: {field} is {row[field]!r}, not {s[field]!r}")
+        for field in ("tactic", "unpatched_because"):
+            need(row[field] == (s[field] or ""), f"{s['address']}: {field}")
+        need(row["runtime_count"] == (str(s["runtime"]["count"]) if s["runtime"] else ""), f"{s['address']}: count")
+
+
+def check_sarif(path, audit):
+    """What the SARIF 2.1.0 schema requires, and what the standard says of the rest (its sections are named)."""
+    log = json.load(open(path))
+    sites = json.load(open(audit))["sites"]
+    need(log["version"] == "2.1.0", "3.13.2: version")
+    need(len(log["runs"]) == 1, "3.13.4: runs")
+    run = log["runs"][0]
+    driver = run["tool"]["driver"]
+    need(driver["name"] == "paravane", "3.19.8: name")
+    rules = driver["rules"]
+    ids = [r["id"] for r in rules]
+    need(len(set(ids)) == len(ids), "3.49.3: rule ids differ")
+    for r in rules:
+        need(r["shortDescription"]["text"] and r["fullDescription"]["text"] and r["help"]["text"], f"{r['id']}: text")
+    for i in run["invocations"]:
+        need(isinstance(i["executionSuccessful"], bool), "3.20.14: executionSuccessful")
+    need(len(run["results"]) == len(sites), "as many results as sites")
+    for r, s in zip(run["results"], sites):
+        at = s["address"]
+        need(rules[r["ruleIndex"]]["id"] == r["ruleId"] == s["op"], f"{at}: 3.27.6 ruleIndex")
+        need(r["message"]["text"], f"{at}: 3.27.11 message")
+        need(r["level"] in ("none", "note", "warning", "error"), f"{at}: 3.27.10 level")
+        need((r["kind"] == "fail") == (r["level"] != "none"), f"{at}: 3.27.9 only a failure has a level")
+        left = s["tactic"] in ("trap", "breakpoint", "none")
+        need((r["kind"] == "fail") == left, f"{at}: {r['kind']} for {s['tactic']}")
+        (place,) = r["locations"]
+        physical = place["physicalLocation"]
+        need(re.fullmatch(r"[A-Za-z0-9._~/%-]+", physical["artifactLocation"]["uri"]), f"{at}: 3.4.3 uri")
+        need(int(physical["address"]["fullyQualifiedName"], 16) == int(at, 16), f"{at}: 3.32 address")
+        need(physical["address"].get("absoluteAddress", 0) >= 0, f"{at}: 3.32.6 absoluteAddress")
+        if s["symbol"]:
+            want = f"{s['symbol']['name']}+{s['symbol']['offset']:#x}"
+            need(place["logicalLocations"][0]["fullyQualifiedName"] == want, f"{at}: 3.33.5 {want}")
+        if s["runtime"] and s["runtime"]["count"]:
+            need(r["occurrenceCount"] == s["runtime"]["count"], f"{at}: 3.27.19 occurrenceCount")
+
+
+def check_diff(path, _):
+    diff = json.load(open(path))
+    schema(diff, "docs/audit-diff.schema.json")
+    count = {c: sum(c in s["changes"] for s in diff["sites"]) for c in ("added", "removed", "moved", "tactic")}
+    for c, n in count.items():
+        need(diff["counts"][c] == n, f"{c}: {diff['counts'][c]} counted, {n} listed")
+    need(diff["new"]["sites"] - diff["old"]["sites"] == count["added"] - count["removed"], "added less removed")
+    for s in diff["sites"]:
+        need((s["old"] is None) == ("added" in s["changes"]), "only what is added has no old place")
+        need((s["new"] is None) == ("removed" in s["changes"]), "only what is removed has no new place")
+
+
+def check_html(path, audit):
+    """The page asks for nothing outside, and the data inside it is the audit's."""
+    page = open(path, encoding="utf-8").read()
+    need(len(page) < 5 << 20, "5 MiB")
+    code = re.sub(r'<script type="application/json" id="data">.*?</script>', "", page, flags=re.S)
+    need(not re.search(r"""(src|href|action)\s*=\s*["']?(?!#)|url\(|@import|fetch\(|XMLHttp|WebSocket""", code),
+         "the page refers to something outside it")
+    need("http://" not in code.replace("http://www.w3.org/2000/svg", "") and "https://" not in code, "an address")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+    if data["kind"] == "diff":
+        return
+    sites = json.load(open(audit))["sites"]
+    texts = data["texts"]
+    need(len(data["sites"]) == len(sites), "as many rows as sites")
+    for row, s in zip(data["sites"], sites):
+        at = s["address"]
+        section = data["sections"][row[0]]
+        need(int(section["va"], 16) + row[1] == int(at, 16), f"{at}: section and offset")
+        need(data["ops"][row[3]]["id"] == s["op"], f"{at}: op")
+        need(row[7] == -1 if s["tactic"] is None else data["tactics"][row[7]] == s["tactic"], f"{at}: tactic")
+        need(texts[row[9]] == s["disassembly"], f"{at}: disassembly")
+        need([texts[t[1]] for t in row[11]] == [t["outcome"] for t in s["tried"]], f"{at}: tactics tried")
+        if row[8] >= 0:
+            va, length, stub, before, after, listing = data["windows"][row[8]]
+            need(va == s["window"]["va"] and length == s["window"]["length"], f"{at}: window")
+            need(sum(len(texts[i[1]]) for i in before) <= 2 * length, f"{at}: before")
+            need(sum(len(texts[i[1]]) for i in after if 0 <= i[0] < length) == 2 * length, f"{at}: after")
+            need((stub >= 0) == bool(listing) == (s["tactic"] != "breakpoint"), f"{at}: stub")
+        need(row[14] == (s["runtime"]["count"] if s["runtime"] else -1), f"{at}: count")
+
+
+check = {"json": check_json, "csv": check_csv, "sarif": check_sarif, "diff": check_diff, "html": check_html}
+check[sys.argv[1]](sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None)
