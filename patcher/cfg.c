@@ -259,29 +259,37 @@ static void drain(struct builder *b)
 		descend(b, b->work[--b->n_work]);
 }
 
-/* Symbols and words that look like addresses may name data or the end of something. */
-static bool is_weak(uint8_t source)
+/*
+ * In this order: what surely is code; symbols and words that look like addresses, which may name data or the end of
+ * something; and what a run executed, though nothing of the former leads there. Those are instructions, so where an
+ * earlier decoding has them inside another one, both stand and the bytes are marked as disputed.
+ */
+enum round { ROUND_SURE, ROUND_WEAK, ROUND_RUN };
+
+static enum round round_of(uint8_t source)
 {
-	return source == TARGET_SYMBOL || source == TARGET_RELOC;
+	if (source == TARGET_RUN)
+		return ROUND_RUN;
+	return source == TARGET_SYMBOL || source == TARGET_RELOC ? ROUND_WEAK : ROUND_SURE;
 }
 
-static void seed(struct builder *b, const struct targets *t, bool weak)
+static void seed(struct builder *b, const struct targets *t, enum round round)
 {
 	for (size_t i = 0; i < t->n_targets && !b->nomem; i++) {
 		struct cfg_section *cs;
 		uint8_t *m;
 
-		if (is_weak(t->targets[i].source) != weak)
+		if (round_of(t->targets[i].source) != round)
 			continue;
 		cs = cfg_section_at(b->cfg, t->targets[i].va);
 		if (!cs)
 			continue;
 		m = &cs->marks[t->targets[i].va - cs->sec->va];
 		*m |= arrival_mark(t->targets[i].source);
-		if (weak && *m & CFG_CODE)
+		if (round == ROUND_WEAK && *m & CFG_CODE)
 			continue; /* inside a known instruction: avoid it, but do not believe it */
 		push_work(b, t->targets[i].va);
-		if (weak)
+		if (round != ROUND_SURE)
 			drain(b);
 	}
 	drain(b);
@@ -467,8 +475,9 @@ int cfg_build(struct cfg *cfg, const struct image *img, const struct targets *ta
 	if (err)
 		goto out;
 	cfg_mark_rewritten(cfg, targets->rewritten, targets->n_rewritten);
-	seed(&b, targets, false);
-	seed(&b, targets, true);
+	seed(&b, targets, ROUND_SURE);
+	seed(&b, targets, ROUND_WEAK);
+	seed(&b, targets, ROUND_RUN);
 	for (size_t i = 0; i < cfg->n_sections; i++) {
 		if (cfg->sections[i].marks)
 			sweep_section(&b, &cfg->sections[i]);

@@ -125,15 +125,12 @@ static int parse(struct options *o, int argc, char **argv)
 static int report(const struct options *o, const struct analysis *a, struct diag *d)
 {
 	struct runtime_report rt = {0};
-	char hex[65];
 	int err = o->runtime ? runtime_load(&rt, o->runtime, d) : 0;
 
 	if (err)
 		return err;
-	report_sha256(&a->img, hex);
-	if (*rt.sha256 && strcmp(rt.sha256, hex))
-		err = diag_set(d, -EINVAL, "%s: the report is about another image (sha256 %s)", o->runtime,
-			       rt.sha256);
+	if (o->runtime)
+		err = runtime_check_image(&rt, &a->img, d);
 	if (!err)
 		err = report_files_write(&o->files, a, o->runtime ? &rt : NULL, d);
 	if (!err)

@@ -74,6 +74,7 @@ enum target_source {
 	TARGET_ENTRY, TARGET_SYMBOL, TARGET_RELOC, TARGET_EXTABLE, TARGET_EXTABLE_SITE, TARGET_JUMP_LABEL,
 	TARGET_JUMP_LABEL_SITE, TARGET_STATIC_CALL_SITE, TARGET_STATIC_CALL, TARGET_INITCALL, TARGET_KSYMTAB,
 	TARGET_ALTERNATIVE, TARGET_PARAVIRT, TARGET_SMP_LOCK, TARGET_BUG, TARGET_FTRACE_SITE, TARGET_BRANCH,
+	TARGET_RUN, /* a run report: something executed there, whatever led to it */
 	TARGET_SOURCE_COUNT
 };
 struct target {
@@ -99,6 +100,8 @@ struct targets {
  * section names or from the kernel's __start_/__stop_ symbols; a damaged table is skipped with a note in img.
  */
 int targets_collect(struct targets *t, struct image *img, struct diag *d);
+/* Add addresses that a run executed; those outside code are left out. 0 or -ENOMEM. */
+int targets_add_run(struct targets *t, struct image *img, const uint64_t *va, size_t n, struct diag *d);
 void targets_free(struct targets *t);
 
 #endif

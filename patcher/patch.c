@@ -13,10 +13,81 @@
 
 #include "hypercalls/abi.h"
 #include "hypercalls/lower_emit.h"
+#include "patcher/report.h"
 
 #define JMP_REL32 0xe9
 #define JMP_REL8 0xeb
 #define INT3 0xcc
+
+/*
+ * Code that ran and that nothing led to: once more, with those addresses. What was found anyway is left as it is, for
+ * an address where control is known to arrive is one that no window may hold.
+ */
+static int seen_code(struct analysis *a, const struct runtime_report *seen, struct diag *d)
+{
+	size_t n = 0, all = seen->n_sites + seen->n_blocks;
+	uint64_t *va = malloc((all + 1) * sizeof(*va));
+	int err = va ? 0 : diag_set(d, -ENOMEM, "%s: out of memory", a->img.path);
+
+	for (size_t i = 0; !err && i < all; i++) {
+		uint64_t at = i < seen->n_sites ? seen->sites[i].va : seen->blocks[i - seen->n_sites];
+
+		if (cfg_section_at(&a->cfg, at) && !(cfg_marks(&a->cfg, at) & CFG_START))
+			va[n++] = at;
+	}
+	if (n) {
+		err = targets_add_run(&a->targets, &a->img, va, n, d);
+		cfg_free(&a->cfg);
+		if (!err)
+			err = cfg_build(&a->cfg, &a->img, &a->targets, d);
+	}
+	free(va);
+	return err;
+}
+
+static int by_count(const void *a, const void *b)
+{
+	const struct runtime_site *const *x = a, *const *y = b;
+
+	if ((*x)->count != (*y)->count)
+		return (*x)->count < (*y)->count ? 1 : -1;
+	return (*x)->va < (*y)->va ? -1 : (*x)->va > (*y)->va;
+}
+
+/* Addresses of the sites seen, most often first; malloc'd. */
+static uint64_t *hottest_first(const struct runtime_report *seen)
+{
+	const struct runtime_site **order = malloc((seen->n_sites + 1) * sizeof(*order));
+	uint64_t *va = malloc((seen->n_sites + 1) * sizeof(*va));
+
+	for (size_t i = 0; order && va && i < seen->n_sites; i++)
+		order[i] = &seen->sites[i];
+	if (order && va && seen->n_sites)
+		qsort(order, seen->n_sites, sizeof(*order), by_count);
+	for (size_t i = 0; order && va && i < seen->n_sites; i++)
+		va[i] = order[i]->va;
+	if (!order) {
+		free(va);
+		va = NULL;
+	}
+	free(order);
+	return va;
+}
+
+static int analysis_plan(struct analysis *a, const struct runtime_report *seen, struct diag *d)
+{
+	uint64_t *first = seen ? hottest_first(seen) : NULL;
+	int err;
+
+	if (seen && !first)
+		return diag_set(d, -ENOMEM, "%s: out of memory", a->img.path);
+	cfg_mark_rewritten(&a->cfg, a->recipe.rewritten, a->recipe.n_rewritten);
+	err = plan_build_first(&a->plan, &a->cfg, a->recipe.exit_only, a->recipe.n_exit_only, first,
+			       seen ? seen->n_sites : 0, d);
+	a->planned = !err;
+	free(first);
+	return err;
+}
 
 int analysis_load(struct analysis *a, const char *path, const struct analysis_options *opt, struct diag *d)
 {
@@ -26,16 +97,18 @@ int analysis_load(struct analysis *a, const char *path, const struct analysis_op
 	err = image_load(&a->img, path, opt->raw, opt->base, opt->width, d);
 	if (err)
 		return err;
-	err = targets_collect(&a->targets, &a->img, d);
+	if (opt->seen)
+		err = runtime_check_image(opt->seen, &a->img, d);
+	if (!err)
+		err = targets_collect(&a->targets, &a->img, d);
 	if (!err)
 		err = recipe_find(&a->recipe, &a->img, d);
 	if (!err)
 		err = cfg_build(&a->cfg, &a->img, &a->targets, d);
-	if (!err && a->img.width == 32) {
-		cfg_mark_rewritten(&a->cfg, a->recipe.rewritten, a->recipe.n_rewritten);
-		err = plan_build(&a->plan, &a->cfg, a->recipe.exit_only, a->recipe.n_exit_only, d);
-		a->planned = !err;
-	}
+	if (!err && opt->seen)
+		err = seen_code(a, opt->seen, d);
+	if (!err && a->img.width == 32)
+		err = analysis_plan(a, opt->seen, d);
 	if (err)
 		analysis_free(a);
 	return err;

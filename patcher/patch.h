@@ -32,10 +32,14 @@ struct analysis {
 	bool planned;
 };
 
+struct runtime_report;
+
 struct analysis_options {
 	bool raw;
 	uint64_t base;
 	int width;
+	/* May be NULL. Where it says that code ran, there is code; and the sites it saw most choose their bytes first. */
+	const struct runtime_report *seen;
 };
 
 int analysis_load(struct analysis *a, const char *path, const struct analysis_options *opt, struct diag *d);

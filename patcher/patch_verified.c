@@ -25,6 +25,20 @@ static int page_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Bytes that are neither code nor padding: what runs there is not known, so it is translated. */
+static bool page_is_obscure(const struct cfg_section *cs, uint32_t page)
+{
+	const struct image_section *sec = cs->sec;
+	uint64_t start = (uint64_t)page * PAGE, end = start + PAGE;
+	uint64_t va = start < sec->va ? sec->va : start;
+
+	for (; va < end && va < sec->va + sec->size; va++) {
+		if (!(cs->marks[va - sec->va] & (CFG_CODE | CFG_PAD)))
+			return true;
+	}
+	return false;
+}
+
 static bool page_is_refused(const struct plan *plan, uint32_t page)
 {
 	for (size_t i = 0; i < plan->n_sites; i++) {
@@ -32,6 +46,10 @@ static bool page_is_refused(const struct plan *plan, uint32_t page)
 
 		if (ps->tactic == TACTIC_NONE &&
 		    (ps->site->va / PAGE == page || (ps->site->va + ps->site->len - 1) / PAGE == page))
+			return true;
+	}
+	for (size_t i = 0; i < plan->cfg->n_sections; i++) {
+		if (plan->cfg->sections[i].marks && page_is_obscure(&plan->cfg->sections[i], page))
 			return true;
 	}
 	return false;

@@ -189,8 +189,9 @@ static int plan_first(struct plan *plan, size_t i)
 }
 
 /* Second round: windows that need others, then the tactics that need none. */
-static int plan_second(struct plan *plan, struct plan_site *ps)
+static int plan_second(struct plan *plan, size_t i)
 {
+	struct plan_site *ps = &plan->sites[i];
 	struct span s = {.va = (uint32_t)ps->site->va, .len = ps->site->len, .n_insns = 1};
 	int err;
 
@@ -256,22 +257,44 @@ static int sites_collect(struct plan *plan, const struct cfg *cfg)
 	return 0;
 }
 
+/* What a round does with site i. */
+typedef int (*round_fn)(struct plan *plan, size_t i);
+
+static int plan_round(struct plan *plan, const uint64_t *first, size_t n_first, round_fn round)
+{
+	int err = 0;
+
+	for (size_t k = 0; !err && k < n_first; k++) {
+		uint32_t i = plan_site_at(plan, (uint32_t)first[k]);
+
+		if (i != MANIFEST_NONE && needs_patch(&plan->sites[i]))
+			err = round(plan, i);
+	}
+	for (size_t i = 0; !err && i < plan->n_sites; i++) {
+		if (needs_patch(&plan->sites[i]))
+			err = round(plan, i);
+	}
+	return err;
+}
+
 int plan_build(struct plan *plan, struct cfg *cfg, const struct plan_exit_only *exit_only, size_t n_exit_only,
 	       struct diag *d)
+{
+	return plan_build_first(plan, cfg, exit_only, n_exit_only, NULL, 0, d);
+}
+
+int plan_build_first(struct plan *plan, struct cfg *cfg, const struct plan_exit_only *exit_only,
+		     size_t n_exit_only, const uint64_t *first, size_t n_first, struct diag *d)
 {
 	int err;
 
 	assert(cfg->width == 32);
 	*plan = (struct plan){.cfg = cfg, .exit_only = exit_only, .n_exit_only = n_exit_only};
 	err = sites_collect(plan, cfg);
-	for (size_t i = 0; !err && i < plan->n_sites; i++) {
-		if (needs_patch(&plan->sites[i]))
-			err = plan_first(plan, i);
-	}
-	for (size_t i = 0; !err && i < plan->n_sites; i++) {
-		if (needs_patch(&plan->sites[i]))
-			err = plan_second(plan, &plan->sites[i]);
-	}
+	if (!err)
+		err = plan_round(plan, first, n_first, plan_first);
+	if (!err)
+		err = plan_round(plan, first, n_first, plan_second);
 	if (err) {
 		plan_free(plan);
 		return diag_set(d, err, "%s: out of memory", cfg->img->path);

@@ -56,6 +56,9 @@ struct plan {
 /* Plan every site of a 32-bit image. Marks CFG_WINDOW in cfg, which must outlive the plan. */
 int plan_build(struct plan *plan, struct cfg *cfg, const struct plan_exit_only *exit_only, size_t n_exit_only,
 	       struct diag *d);
+/* The same, but sites at the n_first addresses (in this order) choose before all others. */
+int plan_build_first(struct plan *plan, struct cfg *cfg, const struct plan_exit_only *exit_only,
+		     size_t n_exit_only, const uint64_t *first, size_t n_first, struct diag *d);
 void plan_free(struct plan *plan);
 
 /*

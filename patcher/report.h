@@ -36,6 +36,8 @@ struct runtime_report {
 };
 
 int runtime_load(struct runtime_report *rt, const char *path, struct diag *d);
+/* -EINVAL if the report says that it is about another image. */
+int runtime_check_image(const struct runtime_report *rt, const struct image *img, struct diag *d);
 void runtime_free(struct runtime_report *rt);
 const struct runtime_site *runtime_site_at(const struct runtime_report *rt, uint64_t va);
 

@@ -126,7 +126,8 @@ static int take_report(struct runtime_report *rt, json_t *root, const char *path
 		    d, -EINVAL,
 		    "%s: seconds, blocks_translated, exits or blocks is not what a run report has there",
 		    path);
-	strcpy(rt->sha256, sha256);
+	if (sha256[strspn(sha256, "0")]) /* a run without a manifest knows no image: all zeros */
+		strcpy(rt->sha256, sha256);
 	rt->blocks_translated = (uint64_t)translated;
 	err = take_sites(rt, sites, path, d);
 	if (!err && exits)
@@ -158,6 +159,17 @@ int runtime_load(struct runtime_report *rt, const char *path, struct diag *d)
 	if (err)
 		runtime_free(rt);
 	return err;
+}
+
+int runtime_check_image(const struct runtime_report *rt, const struct image *img, struct diag *d)
+{
+	char hex[65];
+
+	report_sha256(img, hex);
+	if (*rt->sha256 && strcmp(rt->sha256, hex))
+		return diag_set(d, -EINVAL, "%s: the report is about another image (sha256 %s)", rt->path,
+				rt->sha256);
+	return 0;
 }
 
 void runtime_free(struct runtime_report *rt)

@@ -212,6 +212,25 @@ int targets_collect(struct targets *t, struct image *img, struct diag *d)
 	return 0;
 }
 
+int targets_add_run(struct targets *t, struct image *img, const uint64_t *va, size_t n, struct diag *d)
+{
+	struct collect c = {.t = t, .img = img, .targets_cap = t->n_targets, .rewritten_cap = t->n_rewritten};
+	struct target *room = realloc(t->targets, (t->n_targets + n + 1) * sizeof(*room));
+
+	if (!room)
+		return diag_set(d, -ENOMEM, "%s: out of memory for branch targets", img->path);
+	t->targets = room;
+	c.targets_cap += n + 1;
+	c.err = find_code(&c);
+	for (size_t i = 0; i < n; i++)
+		add_target(&c, va[i], TARGET_RUN);
+	free(c.code);
+	if (c.err)
+		return diag_set(d, c.err, "%s: out of memory for branch targets", img->path);
+	sort_unique(t);
+	return 0;
+}
+
 void targets_free(struct targets *t)
 {
 	free(t->targets);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "monitor/vmm/clock.h"
 #include "monitor/vmx/file.h"
 
 #define HOTTEST 20
@@ -205,6 +206,19 @@ static const char *site_reason(const struct vm *vm, const struct site_count *s)
 	return vm->cfg.mode == MODE_TRAP ? "--mode=trap" : "the window was not in place";
 }
 
+/* Each reason to leave the guest that occurred, with what all of them took. */
+static json_t *exits_json(const struct vm *vm)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < EXIT_REASON_COUNT; i++)
+		if (vm->stats.exits[i])
+			json_array_append_new(list, json_pack("{s:s, s:I, s:f}", "reason", reason_names[i],
+							      "count", (json_int_t)vm->stats.exits[i], "ms",
+							      ms(vm, vm->stats.cycles[i])));
+	return list;
+}
+
 static json_t *audit_json(const struct vm *vm, const uint8_t sha256[32])
 {
 	char hex[65];
@@ -223,7 +237,9 @@ static json_t *audit_json(const struct vm *vm, const uint8_t sha256[32])
 						       "reason", site_reason(vm, &s[i])));
 	}
 	free(s);
-	return json_pack("{s:i, s:s, s:o}", "version", 1, "image_sha256", hex, "sites", sites);
+	return json_pack("{s:i, s:s, s:f, s:I, s:o, s:o}", "version", 1, "image_sha256", hex, "seconds",
+			 guest_ms(vm, clock_tsc()) / 1e3, "blocks_translated", (json_int_t)vm->stats.blocks,
+			 "exits", exits_json(vm), "sites", sites);
 }
 
 int stats_write_audit(const struct vm *vm, const uint8_t sha256[32], const char *path, struct diag *d)

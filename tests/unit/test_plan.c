@@ -247,6 +247,74 @@ static void hop_reaches_127_bytes(void **state)
 	done(&f);
 }
 
+/* Two functions of two bytes and one padding to hop through: whoever chooses first has it. */
+static void the_first_in_order_has_the_padding(void **state)
+{
+	static const uint64_t second[] = {0xdead, VA + 2};
+
+	(void)state;
+	for (size_t n = 0; n <= 2; n += 2) {
+		struct diag d = {0};
+		struct fixture f;
+
+		start(&f);
+		ADD(&f, "\xfa\xc3\xfb\xc3\xb8\x01\0\0\0\xc3\xcc\xcc\xcc\xcc\xcc\xc3");
+		target(&f, 0, TARGET_ENTRY);
+		target(&f, 2, TARGET_ENTRY);
+		target(&f, 4, TARGET_ENTRY);
+		target(&f, 15, TARGET_ENTRY);
+		plan(&f);
+		plan_free(&f.plan);
+		cfg_free(&f.cfg);
+		assert_int_equal(cfg_build(&f.cfg, &f.img, &f.targets, &d), 0);
+		assert_int_equal(plan_build_first(&f.plan, &f.cfg, NULL, 0, second, n, &d), 0);
+		assert_int_equal(f.plan.sites[0].tactic, n ? TACTIC_TRAP : TACTIC_HOP);
+		assert_int_equal(f.plan.sites[1].tactic, n ? TACTIC_HOP : TACTIC_TRAP);
+		done(&f);
+	}
+}
+
+/* A page with bytes that are no code is not proven; code that a run found there makes them padding or code. */
+static void a_run_tells_of_code(void **state)
+{
+	static const uint64_t ran[] = {VA + 0x20, 0xdead0000};
+	struct diag d = {0};
+	struct manifest m;
+	struct fixture f;
+
+	(void)state;
+	for (size_t n = 0; n <= 2; n += 2) {
+		start(&f);
+		ADD(&f, "\xc3");
+		while (f.len < 0x20)
+			ADD(&f, "\xcc");
+		ADD(&f, "\xfa\x89\xd8\x89\xd9\xc3"); /* cli; mov; mov; ret */
+		while (f.len < 0x40)
+			ADD(&f, "\xcc");
+		ADD(&f, "\xff\xff"); /* no instruction */
+		target(&f, 0, TARGET_ENTRY);
+		f.targets.targets = malloc(sizeof(f.list));
+		memcpy(f.targets.targets, f.list, sizeof(f.list));
+		f.targets.rewritten = NULL;
+		plan(&f);
+		done(&f);
+		if (n)
+			assert_int_equal(targets_add_run(&f.targets, &f.img, ran, n, &d), 0);
+		assert_int_equal(f.targets.n_targets, n ? 2 : 1);
+		assert_int_equal(cfg_build(&f.cfg, &f.img, &f.targets, &d), 0);
+		assert_int_equal(plan_build(&f.plan, &f.cfg, NULL, 0, &d), 0);
+		assert_int_equal(f.plan.n_windows, n ? 1 : 0);
+		assert_int_equal(f.cfg.undecoded_bytes, n ? 2 : 0x22);
+		assert_true(!n || cfg_marks(&f.cfg, ran[0]) & CFG_TARGET);
+		memset(&m, 0, sizeof(m));
+		assert_int_equal(verified_collect(&m, &f.plan, &d), 0);
+		assert_int_equal(m.h.n_verified, 0);
+		manifest_free(&m);
+		free(f.targets.targets);
+		done(&f);
+	}
+}
+
 static void verbatim_sites_need_nothing(void **state)
 {
 	struct fixture f;
@@ -478,6 +546,8 @@ int main(void)
 	    cmocka_unit_test(calls_come_last_if_at_all),
 	    cmocka_unit_test(tail_takes_padding_only),
 	    cmocka_unit_test(hop_reaches_127_bytes),
+	    cmocka_unit_test(the_first_in_order_has_the_padding),
+	    cmocka_unit_test(a_run_tells_of_code),
 	    cmocka_unit_test(verbatim_sites_need_nothing),
 	    cmocka_unit_test(dead_flags),
 	    cmocka_unit_test(starts_and_verified_pages),

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "monitor/vmm/clock.h"
 #include "monitor/vmx/stats.h"
 
 static struct vm *vm;
@@ -28,6 +29,7 @@ static int setup(void **state)
 	(void)state;
 	vm = calloc(1, sizeof(*vm));
 	vm->cfg.tsc_hz = 1000000000;
+	vm->cfg.tsc_start = clock_tsc() - 3000000000; /* three seconds ago */
 	vm->cfg.patched = true;
 	vm->manifest.h.n_sites = 2;
 	vm->manifest.h.n_strings = sizeof(strings);
@@ -36,6 +38,7 @@ static int setup(void **state)
 	count(7, 0xc1000000, sites[0].op, EXIT_TRAP, 5);
 	count(99, 0xc1000008, sites[1].op, EXIT_STUB, 1000); /* as planned: not for the audit */
 	count(3, 0xf8400000, 0xffff, EXIT_BREAKPOINT, 50);   /* a module, an op that no table has */
+	vm->stats.blocks = 77;
 	vm->stats.exits[EXIT_STUB] = 1000;
 	vm->stats.cycles[EXIT_STUB] = 2000000;
 	return 0;
@@ -64,6 +67,13 @@ static void audit_file(void **state)
 	assert_int_equal(json_integer_value(json_object_get(root, "version")), 1);
 	assert_string_equal(json_string_value(json_object_get(root, "image_sha256")),
 			    "ab00000000000000000000000000000000000000000000000000000000000001");
+	assert_in_range(json_number_value(json_object_get(root, "seconds")), 3, 60);
+	assert_int_equal(json_integer_value(json_object_get(root, "blocks_translated")), 77);
+	list = json_object_get(root, "exits");
+	assert_int_equal(json_array_size(list), 1); /* those that occurred */
+	first = json_array_get(list, 0);
+	assert_int_equal(json_integer_value(json_object_get(first, "count")), 1000);
+	assert_int_equal(json_number_value(json_object_get(first, "ms")), 2);
 	list = json_object_get(root, "sites");
 	assert_int_equal(json_array_size(list), 2);
 	first = json_array_get(list, 0); /* hottest first */

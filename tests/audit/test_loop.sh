@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The loop of audit, patch and run: code that nothing in the image leads to is patched once a run has been there, and
+# the verifier proves its page; a run report that is none is refused, and no output is left.
+cd "$(dirname "$0")/../.." || exit 1
+B=${B:-build/rel}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+n=0
+failed=0
+
+result() # status name
+{
+	n=$((n + 1))
+	if [ "$1" -eq 0 ]; then
+		echo "ok $n - $2"
+	else
+		head -n 20 "$work/out" | sed 's/^/# /'
+		echo "not ok $n - $2"
+		failed=1
+	fi
+}
+
+cat >"$work/s" <<'S'
+.globl _start, next
+_start:	mov $(0x20 ^ 0x5a5a5a5a), %eax	/* where .Lhidden is, disguised */
+	xor $0x5a5a5a5a, %eax
+	add $0xc0100000, %eax
+	jmp *%eax
+	.balign 32, 0xcc
+.Lhidden: cli
+	mov %eax, %ebx
+	mov %ebx, %ecx
+	sti
+	mov %ecx, %edx
+	mov %edx, %esi
+	call next
+	ret
+	.balign 4096, 0xcc
+	.fill 64, 1, 0xff	/* no instruction starts so: with it, nothing before it is believed */
+next:	cli
+	mov %eax, %ebx
+	mov %ebx, %ecx
+	ret
+S
+as --32 -o "$work/o" "$work/s" && ld -m elf_i386 -z noseparate-code -Ttext=0xc0100000 -e _start -o "$work/image" "$work/o" || exit 1
+hidden=$((0xc0100020))
+
+patch() # run report, or nothing
+{
+	"$B/paravane" patch "$work/image" -o "$work/pv" --report "$work/json" ${1:+--runtime "$1"} >"$work/out" 2>&1
+}
+tactic() # address
+{
+	jq -r --argjson va "$1" '[.sites[] | select(.va == $va) | .tactic][0] // "unknown"' "$work/json"
+}
+
+patch && [ "$(tactic $hidden)" = unknown ]
+result $? "without a run report the code is not found"
+"$B/paravane" verify "$work/image" "$work/pv" >"$work/out" 2>&1
+result $? "and what was patched is proven: the obscure page is none of it"
+proven=$(grep -o '[0-9]* bytes checked' "$work/out" | cut -d' ' -f1)
+
+# A site alone, then the start of the block alone: either is enough.
+echo "{\"version\": 1, \"image_sha256\": \"$(printf '0%.0s' {1..64})\",
+	\"sites\": [{\"va\": $hidden, \"count\": 5, \"kind\": \"translated\"}]}" >"$work/run.site"
+echo "{\"version\": 1, \"sites\": [], \"blocks\": [$hidden, 57005]}" >"$work/run.block"
+for from in site block; do
+	patch "$work/run.$from" && [ "$(tactic $hidden)" = window ] && [ "$(tactic $((hidden + 5)))" = window ]
+	result $? "with its $from in the run report it is patched, and so is what follows"
+	"$B/paravane" verify "$work/image" "$work/pv" >"$work/out" 2>&1 &&
+		[ "$(grep -o '[0-9]* bytes checked' "$work/out" | cut -d' ' -f1)" -gt $((proven + 4000)) ]
+	result $? "$from: proven, with one page more"
+done
+patch "$work/run.site" && grep -q '1 sites, 1 of them in this image, 1 now served by stubs; 1 addresses were new' "$work/out"
+result $? "what the report was good for is said"
+"$B/paravane" patch "$work/image" -o "$work/plain" >/dev/null 2>&1
+echo '{"version": 1, "sites": [{"va": 3222278208, "count": 5, "kind": "trap"}]}' >"$work/run.known"
+"$B/paravane" patch "$work/image" -o "$work/same" --runtime "$work/run.known" >"$work/out" 2>&1 && cmp "$work/plain" "$work/same" >>"$work/out"
+result $? "a report of what is known changes nothing"
+
+refused() # name words
+{
+	rm -f "$work/pv"
+	patch "$work/bad"
+	[ $? -eq 2 ] && grep -q "$2" "$work/out" && [ -z "$(find "$work" -name 'pv*')" ]
+	result $? "refused: $1"
+}
+echo '{"version": 1, "sites": [' >"$work/bad"
+refused "cut short, with the line" 'bad:[0-9]*: '
+echo '{"version": 1, "sites": [{"va": 1, "count": 1, "kind": "trap"}, {"va": "x"}]}' >"$work/bad"
+refused "a site, with its number" 'bad: sites\[1\]'
+echo '{"version": 1, "sites": [], "blocks": [1, 2, -3]}' >"$work/bad"
+refused "a block, with its number" 'bad: blocks\[2\]'
+echo "{\"version\": 1, \"image_sha256\": \"$(printf '1%.0s' {1..64})\", \"sites\": []}" >"$work/bad"
+refused "of another image" 'bad: the report is about another image'
+rm "$work/bad"
+refused "not there" 'bad: No such file'
+echo "1..$n"
+exit $failed

@@ -1,0 +1,90 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The HTML report in a browser: that it draws itself, how long that takes, and what a reader does with it
+# (page_steps.js), for a small image with a run report, the 686 kernel, the amd64 kernel and two images compared.
+cd "$(dirname "$0")/../.." || exit 1
+B=${B:-build/rel}
+browser=$(command -v chromium || command -v chromium-browser)
+if [ -z "$browser" ]; then
+	echo "1..0 # SKIP chromium is not installed"
+	exit 0
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+n=0
+failed=0
+
+dom() # page, with the steps behind it
+{
+	{
+		sed '/^<\/body>/,$d' "$1"
+		echo "<script>"
+		cat tests/audit/page_steps.js
+		echo "</script></body></html>"
+	} >"$work/page.html"
+	timeout 120 "$browser" --headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
+		--disable-background-networking --disable-component-update --disable-sync \
+		--user-data-dir="$work/profile" --window-size=1280,900 --dump-dom "file://$work/page.html" \
+		>"$work/dom" 2>"$work/err"
+	rm -rf "$work/profile"
+}
+
+attribute()
+{
+	python3 -c 'import html, re, sys
+found = re.search("data-" + sys.argv[1] + "=\"([^\"]*)\"", open(sys.argv[2], encoding="utf-8").read())
+print(html.unescape(found[1]) if found else "")' "$1" "$work/dom"
+}
+
+page() # name file
+{
+	local line
+
+	dom "$2"
+	n=$((n + 1))
+	line=$(attribute ready)
+	if [ -n "$line" ]; then
+		echo "# $1: drawn $line ms after the start of loading, $(stat -c %s "$2") bytes, $(attribute scroll) ms a scroll"
+		echo "ok $n - $1: draws itself"
+	else
+		tail -n 5 "$work/err" | sed 's/^/# /'
+		echo "not ok $n - $1: draws itself"
+		failed=1
+		return
+	fi
+	while read -r line; do
+		n=$((n + 1))
+		case $line in
+		"ok "*) echo "ok $n - $1: ${line#ok }" ;;
+		*)
+			echo "# $line"
+			echo "not ok $n - $1: ${line:-no results}"
+			failed=1
+			;;
+		esac
+	done <<<"$(attribute results)"
+}
+
+as --32 -o "$work/o" tests/golden/tactics.in && ld -m elf_i386 -z noseparate-code -Ttext=0xc0100000 -e _start \
+	-o "$work/image" "$work/o" 2>/dev/null || exit 1
+"$B/paravane" audit "$work/image" --json "$work/json" >/dev/null
+jq '{version: 1, image_sha256, seconds: 2.5, blocks_translated: 7,
+	exits: [{reason: "trap: sensitive instruction met in direct code", count: 30, ms: 0.5}],
+	sites: [.sites[] | {va, count: 3, kind: "trap", reason: "<b>\"</script>"}]}' "$work/json" >"$work/run"
+"$B/paravane" audit "$work/image" --runtime "$work/run" --html "$work/html" >/dev/null
+page "every tactic" "$work/html"
+for kernel in 686 amd64; do
+	if [ -r build/guests/vmlinuz-$kernel ]; then
+		"$B/paravane" audit build/guests/vmlinuz-$kernel --html "$work/html" >/dev/null
+		page "kernel $kernel" "$work/html"
+	else
+		n=$((n + 1))
+		echo "ok $n - kernel $kernel # SKIP no kernel: make guests"
+	fi
+done
+if [ -r build/guests/vmlinuz-686 ] && [ -r build/guests/vmlinuz-686-pae ]; then
+	"$B/paravane" audit --diff build/guests/vmlinuz-686 build/guests/vmlinuz-686-pae --html "$work/html" >/dev/null
+	page "two kernels compared" "$work/html"
+fi
+echo "1..$n"
+exit $failed
