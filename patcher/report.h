@@ -63,7 +63,7 @@ int report_files_write(const struct report_files *f, const struct analysis *a,
 		       const struct runtime_report *rt, struct diag *d);
 
 /*
- * Compare two images, or the JSON reports of two (audit --json), or one of each: a table on stdout, and the files
+ * Compare two of: images, patched images (what was done to their source counts), JSON reports (audit --json): a table on stdout, and the files
  * json and html of `f`.
  */
 int report_diff(const char *old_path, const char *new_path, const struct analysis_options *how,

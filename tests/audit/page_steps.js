@@ -35,6 +35,7 @@ step("what is unfolded pushes down what follows", () => {
 });
 step("end goes to the last row", () => { press("End"); return same(document.activeElement.getAttribute("aria-rowindex"), String(D.sites.length + 1)); });
 step("the last row is in view", () => { const r = document.activeElement.getBoundingClientRect(), v = grid.scroll.getBoundingClientRect(); return r.top >= v.top && r.bottom <= v.bottom + 1; });
+step("what the last row unfolds comes into view", () => { press("Enter"); const r = document.querySelector(".item:last-child .detail, .detail:last-child").getBoundingClientRect(), v = grid.scroll.getBoundingClientRect(); return r.bottom <= v.bottom + 1 || same([r.bottom], [v.bottom]); });
 step("escape folds", () => { press("Escape", document.body); return !document.querySelector(".detail"); });
 step("sorting turns round", () => {
 	const column = grid.columns[1], button = grid.heads[1].firstChild, order = () => grid.shown.map(column.key);

@@ -79,6 +79,21 @@ echo '{"version": 1, "sites": [{"va": 3222278208, "count": 5, "kind": "trap"}]}'
 "$B/paravane" patch "$work/image" -o "$work/same" --runtime "$work/run.known" >"$work/out" 2>&1 && cmp "$work/plain" "$work/same" >>"$work/out"
 result $? "a report of what is known changes nothing"
 
+"$B/paravane" patch "$work/image" -o "$work/with" --runtime "$work/run.site" >/dev/null 2>&1
+"$B/paravane" audit --diff "$work/plain" "$work/with" >"$work/out" 2>&1 &&
+	grep -q '^2 added, 0 removed, 0 moved, 0 with another tactic, 1 as before' "$work/out" &&
+	grep -q '^+ 0xc0100020 .*cli .*window' "$work/out"
+result $? "two patched images compared: the second has what the run found"
+"$B/paravane" audit --diff "$work/image" "$work/plain" >"$work/out" 2>&1 && grep -q '^0 added, 0 removed, 0 moved, 0 with' "$work/out"
+result $? "an image and its patched form: as planned"
+cp "$work/plain" "$work/damaged"
+printf '\377' | dd of="$work/damaged" bs=1 seek=$(($(stat -c %s "$work/damaged") / 2)) conv=notrunc 2>/dev/null
+at=$(grep -abo PVMANIF1 "$work/damaged" | head -n 1 | cut -d: -f1)
+printf '\377\377\377\377' | dd of="$work/damaged" bs=1 seek=$((at + 8)) conv=notrunc 2>/dev/null
+"$B/paravane" audit --diff "$work/image" "$work/damaged" >"$work/out" 2>&1
+[ $? -eq 2 ] && grep -q "damaged: " "$work/out"
+result $? "a patched image that is damaged is refused"
+
 refused() # name words
 {
 	rm -f "$work/pv"
