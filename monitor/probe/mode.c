@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Compatibility mode needs a present code segment of DPL 3 with L clear and D set (SDM 3A 5.2.1). LAR tells of
+ * every descriptor that CPL 3 may see, without a trap, so the GDT can be searched and an LDT entry looked for
+ * after modify_ldt.
+ */
+#include "monitor/probe/mode.h"
+
+#include <asm/ldt.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "monitor/probe/child.h"
+
+#define GDT_SELECTORS 8192
+#define LDT_SELECTOR 0xf /* entry 1, RPL 3 */
+
+static bool lar(unsigned selector, uint32_t *rights)
+{
+	bool ok;
+
+	__asm__("lar %2, %0" : "=r"(*rights), "=@ccz"(ok) : "r"(selector) : "cc");
+	return ok;
+}
+
+/* SDM 3A 3.4.5: P, DPL 3, S, code; L clear, D set. */
+static bool is_code32(uint32_t rights)
+{
+	return (rights & 0xf800) == 0xf800 && (rights & 0x600000) == 0x400000;
+}
+
+static int setup_ldt_code(void)
+{
+	struct user_desc flat = {.entry_number = 1,
+				 .limit = 0xfffff,
+				 .seg_32bit = 1,
+				 .contents = MODIFY_LDT_CONTENTS_CODE,
+				 .limit_in_pages = 1,
+				 .useable = 1};
+
+	return syscall(SYS_modify_ldt, 0x11, &flat, sizeof(flat)) ? errno : 0;
+}
+
+static const char *look_at_ldt(char *to, size_t cap)
+{
+	static const uint8_t code[] = {0xb9, LDT_SELECTOR, 0, 0, 0, 0x0f, 0x02, 0xc9}; /* lar %ecx,%ecx */
+	const struct experiment e = {.code = code, .end = code + sizeof(code), .setup = setup_ldt_code};
+	struct probe_result r;
+
+	child_run(&e, 0, &r);
+	if (r.setup_errno)
+		snprintf(to, cap, "modify_ldt fails: %s", strerror(r.setup_errno));
+	else if (!r.done || r.trapped)
+		snprintf(to, cap, "LAR of a segment made by modify_ldt did not come back");
+	else if (r.regs.rflags & 0x40 && is_code32(r.regs.rcx))
+		return NULL;
+	else
+		snprintf(to, cap,
+			 "modify_ldt installs one and succeeds, but LAR 0x%x gives ZF=%d, so that "
+			 "the LDT is not loaded",
+			 LDT_SELECTOR, r.regs.rflags & 0x40 ? 1 : 0);
+	return to;
+}
+
+void mode_find_compat(struct probe_compat *c)
+{
+	unsigned visible = 0;
+	char ldt[140];
+	uint32_t rights;
+
+	*c = (struct probe_compat){0};
+	for (unsigned i = 1; i < GDT_SELECTORS && !c->selector; i++) {
+		if (!lar(i * 8 + 3, &rights))
+			continue;
+		visible++;
+		if (is_code32(rights))
+			c->selector = i * 8 + 3;
+	}
+	if (c->selector) {
+		snprintf(c->evidence, sizeof(c->evidence), "GDT selector 0x%x is a 32-bit code segment",
+			 c->selector);
+	} else if (!look_at_ldt(ldt, sizeof(ldt))) {
+		c->selector = LDT_SELECTOR;
+		snprintf(c->evidence, sizeof(c->evidence), "modify_ldt makes a 32-bit code segment");
+	} else {
+		snprintf(c->evidence, sizeof(c->evidence),
+			 "LAR finds %u descriptors in the GDT, none a 32-bit code segment; %s", visible, ldt);
+	}
+}
