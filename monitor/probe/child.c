@@ -73,7 +73,7 @@ static uint8_t *code_page;
 static uint64_t scratch[PAGE / 8] __attribute__((aligned(64)));
 
 /* Uses no thread-local storage: FS may be anything. */
-static void __attribute__((optimize("no-stack-protector"))) on_signal(int sig, siginfo_t *si, void *context)
+static void __attribute__((no_stack_protector)) on_signal(int sig, siginfo_t *si, void *context)
 {
 	ucontext_t *uc = context;
 	greg_t *g = uc->uc_mcontext.gregs;
@@ -164,7 +164,7 @@ static void __attribute__((noreturn)) in_child(const struct experiment *e, uint3
 		_exit(1);
 	probe_entry = (uintptr_t)code_page;
 	catch_signals();
-	write_code(NULL, 0, NULL, 0);
+	write_code(code_page, 0, NULL, 0);
 	empty = median_run(clock);
 	write_code(e->code, e->end - e->code, &arg, e->n_args ? e->arg_size : 0);
 	shared->setup_errno = e->setup ? e->setup() : 0;
