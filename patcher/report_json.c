@@ -10,10 +10,14 @@
 
 json_t *report_string(const char *s)
 {
-	json_t *plain = s ? json_string(s) : json_null();
+	json_t *plain;
 	char *clean;
 
-	if (plain || !(clean = strdup(s)))
+	if (!s)
+		return json_null();
+	plain = json_string(s);
+	clean = plain ? NULL : strdup(s);
+	if (!clean)
 		return plain;
 	for (char *p = clean; *p; p++)
 		if (*p & 0x80)
