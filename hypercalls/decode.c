@@ -193,7 +193,7 @@ static void fill_disp_imm(struct insn *insn, const ZydisDecodedInstruction *zi,
 		insn->imm_off = zi->raw.imm[0].offset;
 		insn->imm_len = zi->raw.imm[0].size / 8;
 	}
-	if (insn->map == 0 && (insn->opcode == 0x9a || insn->opcode == 0xea))
+	if (insn->map == 0 && (insn->opcode == 0x9a || insn->opcode == 0xea || insn->opcode == 0xc8))
 		insn->selector = zi->raw.imm[1].value.u;
 }
 

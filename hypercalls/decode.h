@@ -61,7 +61,7 @@ struct insn {
 				 For string and moffs forms: the segment of the DS:(E)SI or moffs operand */
 	int64_t disp;	      /* sign-extended displacement, also moffs addresses; 0 without */
 	int64_t imm;	      /* first immediate, sign-extended as the instruction does; the offset of far pointers */
-	uint16_t selector;    /* of a far pointer (EA, 9A) */
+	uint16_t selector;    /* of a far pointer (EA, 9A); the nesting level of ENTER (C8) */
 	uint8_t modrm_off;    /* byte offset of ModRM in the instruction, 0 without */
 	uint8_t disp_off, disp_len; /* bytes; 0, 0 without */
 	uint8_t imm_off, imm_len;   /* bytes; 0, 0 without */
