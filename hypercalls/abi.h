@@ -75,6 +75,8 @@
 #define VCPU_GS_AT 0x60
 #define VCPU_FS_BASE 0x68
 #define VCPU_GS_BASE 0x6c
+#define VCPU_FLAG_SLOT 0x70 /* 8 bytes through which PUSHFQ and POPFQ go */
+#define VCPU_FLAG_SLOT_END 0x78
 
 /* Services for a guest that knows where it runs (GATE_CALL, VMCALL, VMMCALL). */
 #define ABI_CALL_BASE 0x50560000 /* "PV": apart from the numbers of KVM, whose clock signature CPUID shows */
@@ -101,6 +103,7 @@ struct vcpu_page {
 	uint32_t reserved2;
 	uint64_t fs_at, gs_at;
 	uint32_t fs_base, gs_base;
+	uint64_t flag_slot;
 };
 
 _Static_assert(offsetof(struct vcpu_page, target) == VCPU_TARGET, "abi.h");
@@ -109,6 +112,7 @@ _Static_assert(offsetof(struct vcpu_page, tr) == VCPU_TR, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, cr4) == VCPU_CR4, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, fs_at) == VCPU_FS_AT, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, gs_base) == VCPU_GS_BASE, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, flag_slot) == VCPU_FLAG_SLOT, "abi.h");
 #endif
 
 #endif

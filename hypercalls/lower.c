@@ -98,12 +98,23 @@ static void pad_make(struct lower *l, struct lower_insn *in)
 	in->pad = va;
 }
 
+static void jump_to(struct lower *l, struct place at, uint32_t target)
+{
+	static const uint8_t jmp[] = {OPCODE_JMP};
+
+	emit_rel32(l, at, jmp, sizeof(jmp), target);
+}
+
 void emit_exit(struct lower *l, struct lower_insn *in, struct place at)
 {
 	uint8_t b[7] = {0xea};
 
 	if (in->pad == MANIFEST_NONE)
 		pad_make(l, in);
+	if (l->long_code) {
+		jump_to(l, at, in->pad);
+		return;
+	}
 	put32(b + 1, in->pad);
 	b[5] = ABI_HOST_CS64;
 	emit(l, at, b, sizeof(b));
@@ -118,13 +129,6 @@ static void refuse(struct lower *l)
 {
 	if (!l->err)
 		l->err = -EOPNOTSUPP;
-}
-
-static void jump_to(struct lower *l, struct place at, uint32_t target)
-{
-	static const uint8_t jmp[] = {OPCODE_JMP};
-
-	emit_rel32(l, at, jmp, sizeof(jmp), target);
 }
 
 static uint32_t aim(const struct lower *l, const struct insn *branch)

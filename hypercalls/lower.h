@@ -33,6 +33,7 @@ struct lower {
 	 * inside has it lead into its stub. The same length comes out whatever it answers. */
 	uint32_t (*aim)(const void *ctx, uint32_t guest);
 	const void *aim_ctx;
+	bool long_code; /* the code is 64-bit code (lower_long.h) */
 	/* filled */
 	size_t code_len, pads_len, n_points;
 	int err; /* of the last run: -ENOSPC, or -EOPNOTSUPP for an instruction that cannot be displaced */

@@ -72,9 +72,8 @@ uint32_t lower_lookup(struct lower *l, uint32_t table, uint32_t site)
 
 /* --- branches ---------------------------------------------------------------------------------------------- */
 
-/* A jump to an exit: opcode, then a rel32 that lower_exits() aims. */
-static void jump_out(struct lower *l, struct lower_exits *x, struct place at, const uint8_t *opcode,
-		     size_t len, uint32_t guest)
+void block_jump_out(struct lower *l, struct lower_exits *x, struct place at, const uint8_t *opcode,
+		    size_t len, uint32_t guest)
 {
 	if (!l->err && x->n == x->cap)
 		l->err = -ENOSPC;
@@ -83,11 +82,11 @@ static void jump_out(struct lower *l, struct lower_exits *x, struct place at, co
 		x->exit[x->n++] = (struct lower_exit){.guest = guest, .jump = emit_here(l) - 4};
 }
 
-static void jmp_out(struct lower *l, struct lower_exits *x, struct place at, uint32_t guest)
+void block_jmp_out(struct lower *l, struct lower_exits *x, struct place at, uint32_t guest)
 {
 	static const uint8_t jmp[] = {OPCODE_JMP};
 
-	jump_out(l, x, at, jmp, sizeof(jmp), guest);
+	block_jump_out(l, x, at, jmp, sizeof(jmp), guest);
 }
 
 /* LOOP and JECXZ only have an 8-bit form: step over a jump around the jump to the far target. */
@@ -100,7 +99,7 @@ static void loop_out(struct lower *l, struct lower_exits *x, const struct lower_
 	b[in->insn.len - 1] = sizeof(around);
 	emit(l, first, b, in->insn.len);
 	emit(l, boundary(in->va + in->insn.len), around, sizeof(around));
-	jmp_out(l, x, boundary((uint32_t)in->insn.target), (uint32_t)in->insn.target);
+	block_jmp_out(l, x, boundary((uint32_t)in->insn.target), (uint32_t)in->insn.target);
 }
 
 static void push_return(struct lower *l, const struct lower_insn *in, struct place at)
@@ -213,17 +212,17 @@ static void lower_one(struct lower *l, struct lower_exits *x, struct lower_insn 
 	}
 	switch (i->flow) {
 	case FLOW_JCC:
-		jump_out(l, x, first, jcc, sizeof(jcc), (uint32_t)i->target);
+		block_jump_out(l, x, first, jcc, sizeof(jcc), (uint32_t)i->target);
 		break;
 	case FLOW_LOOP:
 		loop_out(l, x, in, first);
 		break;
 	case FLOW_JMP:
-		jmp_out(l, x, first, (uint32_t)i->target);
+		block_jmp_out(l, x, first, (uint32_t)i->target);
 		break;
 	case FLOW_CALL:
 		push_return(l, in, first);
-		jmp_out(l, x, boundary((uint32_t)i->target), (uint32_t)i->target);
+		block_jmp_out(l, x, boundary((uint32_t)i->target), (uint32_t)i->target);
 		break;
 	case FLOW_JMP_IND:
 	case FLOW_CALL_IND:
@@ -235,7 +234,7 @@ static void lower_one(struct lower *l, struct lower_exits *x, struct lower_insn 
 	}
 }
 
-static void emit_exits(struct lower *l, struct lower_exits *x, size_t first)
+void block_exits(struct lower *l, struct lower_exits *x, size_t first)
 {
 	for (size_t k = first; k < x->n && !l->err; k++) {
 		struct lower_exit *e = &x->exit[k];
@@ -271,10 +270,10 @@ int lower_block(struct lower *l, struct lower_insn *insns, size_t n, struct lowe
 		shadow = is_sti(&insns[k].insn);
 	}
 	if (falls_through(&last->insn))
-		jmp_out(l, x, boundary(next), next);
+		block_jmp_out(l, x, boundary(next), next);
 	for (size_t k = 0; k < n; k++)
 		lower_slow_path(l, &insns[k]);
-	emit_exits(l, x, n_exits);
+	block_exits(l, x, n_exits);
 	if (l->err) {
 		l->code_len = code_len;
 		l->pads_len = pads_len;

@@ -38,6 +38,14 @@ void emit_vcpu(struct lower *l, struct place at, uint8_t opcode, unsigned reg, u
 void lower_sensitive(struct lower *l, struct lower_insn *in, struct place first);
 void lower_slow_path(struct lower *l, struct lower_insn *in);
 
+/* lower_block.c: a jump out of a block to the guest address `guest`: opcode, then a rel32 that block_exits() aims. */
+struct lower_exits;
+void block_jump_out(struct lower *l, struct lower_exits *x, struct place at, const uint8_t *opcode,
+		    size_t len, uint32_t guest);
+void block_jmp_out(struct lower *l, struct lower_exits *x, struct place at, uint32_t guest);
+/* The code behind a block that its exits from number `first` on lead to. */
+void block_exits(struct lower *l, struct lower_exits *x, size_t first);
+
 static inline uint32_t emit_here(const struct lower *l)
 {
 	return l->code_va + (uint32_t)l->code_len;

@@ -32,17 +32,20 @@ enum lower_shape lower_long_shape(const struct insn *insn);
  * As lower_block(), for code that runs in `view`. Indirect branches find their target in the lookup table at `table` (a
  * 32-bit address in the hole, LOWER_SLOTS struct lower_slot) or leave through x->lookup or x->lookup_return, which
  * lower_long_miss() made. At every emitted instruction the guest's registers, taken to 32 bits, are exactly those of
- * a guest boundary, or the point says POINT_AFTER; scratch words of the vCPU page are not used.
+ * a guest boundary, but for the one that POINT_R9_SP or POINT_R9_CX finds in R9; or the point says POINT_AFTER. POPF alone
+ * changes the arithmetic flags before it is done, as only it overwrites them all. Scratch words of the vCPU page are not
+ * used, its flag slot is.
  */
-int lower_long_block(struct lower *l, struct lower_insn *insns, size_t n, struct lower_exits *x, enum lower_view view,
-		     uint32_t table);
+int lower_long_block(struct lower *l, struct lower_insn *insns, size_t n, struct lower_exits *x,
+		     enum lower_view view, uint32_t table);
 
 /* The shared end of lookups that find nothing: the target is in R8D; it goes to VCPU_TARGET, and out by pad `site`. */
 uint32_t lower_long_miss(struct lower *l, uint32_t site);
 
 /*
- * Append one instruction that falls through (FLOW_NEXT, not sensitive, shape LOWER_GOES_ON), and nothing behind it. With
- * `operand` not MANIFEST_NONE its ModRM memory operand is that 32-bit address in the hole instead of the guest's.
+ * Append one instruction that falls through (FLOW_NEXT, not sensitive), and nothing behind it: -EOPNOTSUPP unless its
+ * shape is LOWER_GOES_ON. With `operand` not MANIFEST_NONE its ModRM memory operand is that 32-bit address in the hole
+ * instead of the guest's; then the way that the guest names its operand, by 16 bits or through CS, is no reason against it.
  */
 int lower_long_step(struct lower *l, struct lower_insn *insn, enum lower_view view, uint32_t operand);
 

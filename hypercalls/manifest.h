@@ -62,6 +62,8 @@ enum point_flags {
 	POINT_SCRATCH0 = 1, /* ECX is saved in VCPU_SCRATCH0 */
 	POINT_SCRATCH1 = 2, /* EDX is saved in VCPU_SCRATCH1 */
 	POINT_SHADOW = 4,   /* the guest instruction before this boundary was STI: interrupts wait for one more */
+	POINT_R9_SP = 8,    /* long blocks only (lower_long.h): ESP is in R9D */
+	POINT_R9_CX = 16,   /* the same: ECX is in R9D */
 };
 struct manifest_point {
 	uint32_t stub;	/* address of the stub instruction */

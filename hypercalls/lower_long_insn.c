@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * See lower_long.h: ordinary instructions, and those of them that have to become several. SDM 2B PUSH, POP.
+ *
+ * What may fault comes before anything of the guest's registers changes. A store to the guest's stack that is done again
+ * does no harm, so everything up to the change of ESP is "inside" the instruction, unless its operand is in memory that
+ * the store may have changed: then there is only forward.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "hypercalls/lower_long_emit.h"
+
+static bool is_string(const struct insn *i)
+{
+	return i->map == 0 &&
+	       ((i->opcode >= 0xa4 && i->opcode <= 0xa7) || (i->opcode >= 0xaa && i->opcode <= 0xaf));
+}
+
+static bool is_moffs(const struct insn *i)
+{
+	return i->map == 0 && (i->opcode & 0xfc) == 0xa0;
+}
+
+static bool is_lea(const struct insn *i)
+{
+	return i->map == 0 && i->opcode == 0x8d;
+}
+
+static bool is_pop_operand(const struct insn *i)
+{
+	return i->map == 0 && i->opcode == 0x8f;
+}
+
+static bool is_based(const struct insn *i)
+{
+	return i->seg == SEG_FS || i->seg == SEG_GS;
+}
+
+/* The address cannot stand as it is: it has a base to be added, wraps at 64 KiB, or is meant after ESP has moved. */
+static bool must_move(const struct insn *i)
+{
+	if (!i->has_mem || long_address_only(i))
+		return is_lea(i) && i->adsize == 2;
+	return is_based(i) || i->adsize == 2 || (is_pop_operand(i) && i->base == REG_SP);
+}
+
+/* The stack has forms of 16 bits for what compilers and kernels use; POP SP and these have none. */
+static bool is_odd_stack(const struct insn *i)
+{
+	if (i->map != 0)
+		return false;
+	switch (i->opcode) {
+	case 0xc8: /* ENTER */
+		return true;
+	case 0x5c: /* POP SP */
+	case 0x60: /* PUSHA POPA */
+	case 0x61:
+		return i->prefixes & INSN_OPSIZE;
+	case 0x8f:
+		return (i->prefixes & INSN_OPSIZE) && !i->has_mem && i->rm == REG_SP;
+	default:
+		return false;
+	}
+}
+
+bool long_can(const struct insn *i)
+{
+	if (!long_encodes(i) || is_odd_stack(i))
+		return false;
+	if (long_address_only(i))
+		return true;
+	if (i->seg == SEG_CS) /* which may not be written to, nor always read */
+		return false;
+	if (is_string(i) || long_address_implied(i))
+		return i->adsize == 4 && !is_based(i);
+	return !must_move(i) || long_operand_moves(i, OPERAND_R8);
+}
+
+/* --- addresses --------------------------------------------------------------------------------------------- */
+
+/* 16 bits of address: lea disp(base,index),%r8d; movzwl %r8w,%r8d */
+static void load_narrow(const struct long_ctx *c, const struct lower_insn *in, struct place at, uint32_t disp)
+{
+	const struct insn *i = &in->insn;
+	struct long_bytes o = {.n = 0};
+
+	long_put_lea(&o, 8, i->base, i->index, 1, disp);
+	emit(c->l, at, o.b, o.n);
+	LONG_EMIT(c, long_inside(c, in, 0), 0x45, 0x0f, 0xb7, 0xc0);
+}
+
+/* The base of FS or GS into R9D; R9 alone faults while an access has to be looked at. */
+static void load_base(const struct long_ctx *c, const struct lower_insn *in, struct place at)
+{
+	static const uint8_t mov[] = {0x4c, OPCODE_LOAD};
+	uint32_t field = in->insn.seg == SEG_FS ? VCPU_FS_AT : VCPU_GS_AT;
+
+	long_hole(c, at, mov, sizeof(mov), 1, c->l->hole_base + ABI_VCPU_PAGE + field, 0, 0);
+	LONG_EMIT(c, long_inside(c, in, 0), 0x45, OPCODE_LOAD, 0x09); /* mov (%r9),%r9d */
+}
+
+/*
+ * The linear address of the memory operand into R8D. lea adds without flags, and cuts to 32 bits; three terms take two
+ * of them.
+ */
+static void load_address(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	const struct insn *i = &in->insn;
+	struct place inside = long_inside(c, in, 0);
+	uint32_t disp = (uint32_t)i->disp;
+	unsigned base = i->base, index = i->index, scale = i->scale;
+	bool based = is_based(i) && !is_lea(i);
+	struct long_bytes o = {.n = 0};
+
+	if (is_pop_operand(i) && base == REG_SP) /* SDM 2B POP: computed after ESP has moved */
+		disp += i->opsize;
+	if (i->adsize == 2) {
+		load_narrow(c, in, first, disp);
+		first = inside;
+		if (!based)
+			return;
+		base = 8;
+		index = REG_NONE;
+		disp = 0;
+	}
+	if (based) {
+		load_base(c, in, first);
+		first = inside;
+		if (base == REG_NONE) {
+			base = 9;
+		} else if (index == REG_NONE) {
+			index = 9;
+			scale = 1;
+		} else {
+			long_put_lea(&o, 8, base, index, scale, disp);
+			emit(c->l, first, o.b, o.n);
+			o.n = 0;
+			base = 8;
+			index = 9;
+			scale = 1;
+			disp = 0;
+		}
+	}
+	long_put_lea(&o, 8, base, index, scale, disp);
+	emit(c->l, first, o.b, o.n);
+}
+
+void long_hole(const struct long_ctx *c, struct place at, const uint8_t *opcode, size_t len, unsigned reg,
+	       uint32_t address, uint32_t imm, size_t imm_len)
+{
+	struct long_bytes o = {.n = len};
+
+	memcpy(o.b, opcode, len);
+	long_put(&o, (uint8_t)((reg & 7) << 3 | 5));
+	long_put32(&o, address - (emit_here(c->l) + (uint32_t)(o.n + 4 + imm_len)));
+	for (size_t n = 0; n < imm_len; n++)
+		long_put(&o, (uint8_t)(imm >> 8 * n));
+	emit(c->l, at, o.b, o.n);
+}
+
+/* Moved to R8 where it must be, `at` afterwards the place of what comes next. */
+static enum long_operand find_operand(const struct long_ctx *c, const struct lower_insn *in, struct place *at)
+{
+	if (c->operand != MANIFEST_NONE)
+		return OPERAND_HOLE;
+	if (!must_move(&in->insn))
+		return OPERAND_GUEST;
+	load_address(c, in, *at);
+	*at = long_inside(c, in, 0);
+	return OPERAND_R8;
+}
+
+static void move_operand(const struct long_ctx *c, const struct lower_insn *in, struct place first,
+			 uint8_t opcode, unsigned reg, bool narrow)
+{
+	enum long_operand where = find_operand(c, in, &first);
+	uint8_t rex = (uint8_t)((reg >= 8 ? REX_R : 0) | (where == OPERAND_R8 ? REX_B : 0));
+	struct long_bytes o = {.n = 0};
+
+	long_put_access(c, &o, where);
+	if (narrow)
+		long_put(&o, 0x66);
+	if (rex)
+		long_put(&o, REX | rex);
+	long_put(&o, opcode);
+	long_put_operand(c, &o, in, reg, where, 0);
+	emit(c->l, first, o.b, o.n);
+}
+
+void long_move_operand(const struct long_ctx *c, const struct lower_insn *in, struct place first,
+		       uint8_t opcode, unsigned reg)
+{
+	move_operand(c, in, first, opcode, reg, false);
+}
+
+/* --- the stack --------------------------------------------------------------------------------------------- */
+
+/* opcode reg, disp(base), base being ESP or EBP */
+static void frame_move(const struct long_ctx *c, struct place at, uint8_t opcode, unsigned reg, unsigned base,
+		       int8_t disp, bool narrow)
+{
+	struct long_bytes o = {.n = 0};
+
+	long_put_access(c, &o, OPERAND_GUEST);
+	if (narrow)
+		long_put(&o, 0x66);
+	if (reg >= 8)
+		long_put(&o, REX | REX_R);
+	long_put(&o, opcode);
+	if (disp == 0 && base == REG_SP) {
+		long_put(&o, (uint8_t)(4 | (reg & 7) << 3));
+		long_put(&o, 0x24);
+	} else {
+		long_put(&o, (uint8_t)(0x40 | (reg & 7) << 3 | base));
+		if (base == REG_SP)
+			long_put(&o, 0x24);
+		long_put(&o, (uint8_t)disp);
+	}
+	emit(c->l, at, o.b, o.n);
+}
+
+void long_stack_move(const struct long_ctx *c, struct place at, uint8_t opcode, unsigned reg, int8_t disp)
+{
+	frame_move(c, at, opcode, reg, REG_SP, disp, false);
+}
+
+static void stack_imm(const struct long_ctx *c, struct place at, uint32_t imm, bool narrow)
+{
+	struct long_bytes o = {.n = 0};
+
+	long_put_access(c, &o, OPERAND_GUEST);
+	if (narrow)
+		long_put(&o, 0x66);
+	long_put(&o, 0xc7);
+	long_put(&o, 0x44);
+	long_put(&o, 0x24);
+	long_put(&o, narrow ? 0xfe : 0xfc);
+	long_put32(&o, imm);
+	emit(c->l, at, o.b, narrow ? o.n - 2 : o.n);
+}
+
+void long_stack_imm(const struct long_ctx *c, struct place at, uint32_t imm)
+{
+	stack_imm(c, at, imm, false);
+}
+
+/* lea n(%rsp),%esp: the flags stay, the upper half goes. */
+void long_stack_add(const struct long_ctx *c, struct place at, int32_t n)
+{
+	struct long_bytes o = {.n = 0};
+
+	long_put_lea(&o, REG_SP, REG_SP, REG_NONE, 0, (uint32_t)n);
+	emit(c->l, at, o.b, o.n);
+}
+
+static bool is_narrow(const struct lower_insn *in)
+{
+	return in->insn.prefixes & INSN_OPSIZE;
+}
+
+static int8_t stack_width(const struct lower_insn *in)
+{
+	return is_narrow(in) ? 2 : 4;
+}
+
+/* Of PUSH ESP the old value goes, which `mov` does by itself. */
+static void push_register(const struct long_ctx *c, const struct lower_insn *in, struct place first,
+			  unsigned reg)
+{
+	frame_move(c, first, OPCODE_STORE, reg, REG_SP, -stack_width(in), is_narrow(in));
+	long_stack_add(c, long_inside(c, in, 0), -stack_width(in));
+}
+
+static void push_immediate(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	stack_imm(c, first, (uint32_t)in->insn.imm, is_narrow(in));
+	long_stack_add(c, long_inside(c, in, 0), -stack_width(in));
+}
+
+static void pop_register(const struct long_ctx *c, const struct lower_insn *in, struct place first,
+			 unsigned reg)
+{
+	frame_move(c, first, OPCODE_LOAD, reg, REG_SP, 0, is_narrow(in));
+	if (reg != REG_SP)
+		long_stack_add(c, long_after(in), stack_width(in));
+}
+
+/* PUSH r/m and POP r/m; registers have forms of their own, but may come this way. */
+static void push_operand(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	if (!in->insn.has_mem) {
+		push_register(c, in, first, in->insn.rm);
+		return;
+	}
+	move_operand(c, in, first, OPCODE_LOAD, 8, is_narrow(in));
+	frame_move(c, long_inside(c, in, 0), OPCODE_STORE, 8, REG_SP, -stack_width(in), is_narrow(in));
+	long_stack_add(c, long_after(in), -stack_width(in));
+}
+
+static void pop_operand(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	if (!in->insn.has_mem) {
+		pop_register(c, in, first, in->insn.rm);
+		return;
+	}
+	frame_move(c, first, OPCODE_LOAD, 10, REG_SP, 0, is_narrow(in));
+	move_operand(c, in, long_inside(c, in, 0), OPCODE_STORE, 10, is_narrow(in));
+	long_stack_add(c, long_after(in), stack_width(in));
+}
+
+/* The ends first: where those are writable, the whole is. */
+static void pusha(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	static const uint8_t order[] = {REG_AX, REG_DI, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI};
+
+	for (size_t n = 0; n < sizeof(order); n++) {
+		frame_move(c, first, OPCODE_STORE, order[n], REG_SP, (int8_t)(-4 * (order[n] + 1)), false);
+		first = long_inside(c, in, 0);
+	}
+	long_stack_add(c, first, -32);
+}
+
+/* The ends are read twice: once the registers change, nothing faults. ESP's own word is skipped, as the manual has it. */
+static void popa(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	frame_move(c, first, OPCODE_LOAD, 8, REG_SP, 0, false);
+	frame_move(c, long_inside(c, in, 0), OPCODE_LOAD, 8, REG_SP, 28, false);
+	for (unsigned n = 0, reg = REG_DI; n < 8; n++, reg--)
+		if (reg != REG_SP)
+			frame_move(c, n ? long_after(in) : long_inside(c, in, 0), OPCODE_LOAD, reg, REG_SP,
+				   (int8_t)(4 * n), false);
+	long_stack_add(c, long_after(in), 32);
+}
+
+static void leave(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	static const uint8_t mov_ebp[] = {0x66, 0x44, 0x89, 0xc5}; /* mov %r8w,%bp; without 66 %r8d,%ebp */
+	struct long_bytes o = {.n = 0};
+
+	frame_move(c, first, OPCODE_LOAD, 8, REG_BP, 0, is_narrow(in));
+	long_put_lea(&o, REG_SP, REG_BP, REG_NONE, 0, (uint32_t)stack_width(in));
+	emit(c->l, long_inside(c, in, 0), o.b, o.n);
+	emit(c->l, long_after(in), mov_ebp + !is_narrow(in), sizeof(mov_ebp) - !is_narrow(in));
+}
+
+/* --- others ------------------------------------------------------------------------------------------------ */
+
+/* 40 to 4F are REX prefixes by now. */
+static void inc_dec(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	struct long_bytes o = {.n = 0};
+
+	long_put_prefixes(&o, &in->insn);
+	long_put(&o, 0xff);
+	long_put(&o, (uint8_t)(0xc0 | (in->insn.opcode & 15)));
+	emit(c->l, first, o.b, o.n);
+}
+
+/* MOV between the accumulator and an address in the instruction becomes the one with ModRM: with 67 it is decoded faster. */
+static void move_offset(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	const struct insn *i = &in->insn;
+	bool based = is_based(i);
+	struct long_bytes o = {.n = 0};
+
+	if (based)
+		load_address(c, in, first);
+	long_put_access(c, &o, based ? OPERAND_R8 : OPERAND_GUEST);
+	long_put_prefixes(&o, i);
+	if (based)
+		long_put(&o, REX | REX_B);
+	long_put(&o, (uint8_t)(0x88 | (i->opcode & 1) | (i->opcode & 2 ? 0 : 2)));
+	if (based) {
+		long_put(&o, 0x00);
+	} else {
+		long_put(&o, 0x04);
+		long_put(&o, 0x25);
+		long_put32(&o, (uint32_t)i->disp & (i->adsize == 2 ? 0xffff : 0xffffffff));
+	}
+	emit(c->l, based ? long_inside(c, in, 0) : first, o.b, o.n);
+}
+
+/*
+ * ES cannot be overridden: in the window, the registers themselves are made 64-bit addresses. Their low halves are the
+ * guest's at any time, and the low halves are all that counts when the instruction is left in its middle.
+ */
+static void string(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	static const uint8_t rsi_up[] = {0x4a, 0x8d, 0x34, 0x36}, rdi_up[] = {0x4a, 0x8d, 0x3c, 0x37};
+	static const uint8_t esi_down[] = {0x89, 0xf6}, edi_down[] = {0x89, 0xff};
+	bool window = c->view == VIEW_SUPERVISOR;
+	uint8_t kind = in->insn.opcode & 0xfe;
+	bool source = kind == 0xa4 || kind == 0xa6 || kind == 0xac, target = kind != 0xac;
+	struct place next = long_boundary(in->va + in->insn.len);
+	struct long_bytes o = {.n = 0};
+
+	if (window && source) {
+		emit(c->l, first, rsi_up, sizeof(rsi_up));
+		first = long_inside(c, in, 0);
+	}
+	if (window && target) {
+		emit(c->l, first, rdi_up, sizeof(rdi_up));
+		first = long_inside(c, in, 0);
+	}
+	if (!window)
+		long_put(&o, 0x67);
+	long_put_prefixes(&o, &in->insn);
+	long_put(&o, in->insn.opcode);
+	emit(c->l, first, o.b, o.n);
+	if (window && source)
+		emit(c->l, next, esi_down, sizeof(esi_down));
+	if (window && target)
+		emit(c->l, next, edi_down, sizeof(edi_down));
+}
+
+/* LEA with 16-bit addressing: the operand size says what becomes of the 16 bits. */
+static void lea_narrow(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	struct long_bytes o = {.n = 0};
+
+	load_address(c, in, first);
+	long_put_prefixes(&o, &in->insn);
+	long_put(&o, REX | REX_R);
+	long_put(&o, OPCODE_STORE);
+	long_put(&o, (uint8_t)(0xc0 | (in->insn.reg & 7)));
+	emit(c->l, long_inside(c, in, 0), o.b, o.n);
+}
+
+/* The forms of map 0 that are more than an operand. */
+static bool special(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	const struct insn *i = &in->insn;
+
+	switch (i->opcode) {
+	case 0x40 ... 0x4f:
+		inc_dec(c, in, first);
+		return true;
+	case 0x50 ... 0x57:
+		push_register(c, in, first, i->opcode & 7);
+		return true;
+	case 0x58 ... 0x5f:
+		pop_register(c, in, first, i->opcode & 7);
+		return true;
+	case 0x60:
+		pusha(c, in, first);
+		return true;
+	case 0x61:
+		popa(c, in, first);
+		return true;
+	case 0x68:
+	case 0x6a:
+		push_immediate(c, in, first);
+		return true;
+	case 0x8d:
+		if (i->adsize == 2)
+			lea_narrow(c, in, first);
+		return i->adsize == 2;
+	case 0x8f:
+		pop_operand(c, in, first);
+		return true;
+	case 0xc9:
+		leave(c, in, first);
+		return true;
+	case 0xff:
+		if ((i->reg & 7) == 6)
+			push_operand(c, in, first);
+		return (i->reg & 7) == 6;
+	}
+	if (is_moffs(i))
+		move_offset(c, in, first);
+	else if (is_string(i))
+		string(c, in, first);
+	else
+		return false;
+	return true;
+}
+
+void long_plain(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	enum long_operand where = OPERAND_GUEST;
+
+	if (in->insn.map == 0 && special(c, in, first))
+		return;
+	if (in->insn.has_mem && !long_address_only(&in->insn))
+		where = find_operand(c, in, &first);
+	long_instruction(c, in, first, where);
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * See lower_long.h: sensitive instructions that have an inline form in a long block; lower_sensitive.c has the same for
+ * 32-bit code. R8 to R11 make it simpler. PUSHFQ and POPFQ go through a word of the vCPU page, with ESP in R9 meanwhile.
+ */
+#include "hypercalls/lower_long_emit.h"
+#include "hypercalls/policy.h"
+
+#define FLAGS_IF 0x200u
+#define FLAGS_UNUSUAL 0x1f7100u /* TF IOPL NT RF VM AC VIF VIP */
+#define CC_NE 0x5
+
+static uint32_t vcpu(const struct long_ctx *c, uint32_t field)
+{
+	return c->l->hole_base + ABI_VCPU_PAGE + field;
+}
+
+static void store_imm(const struct long_ctx *c, struct place at, uint32_t field, uint32_t value)
+{
+	static const uint8_t mov[] = {0xc7};
+
+	long_hole(c, at, mov, sizeof(mov), 0, vcpu(c, field), value, 4);
+}
+
+static void load(const struct long_ctx *c, struct place at, unsigned reg, uint32_t field)
+{
+	uint8_t mov[] = {0x44, OPCODE_LOAD};
+
+	long_hole(c, at, reg >= 8 ? mov : mov + 1, reg >= 8 ? 2 : 1, reg & 7, vcpu(c, field), 0, 0);
+}
+
+static void cmp_zero(const struct long_ctx *c, struct place at, uint32_t field)
+{
+	static const uint8_t cmp[] = {0x83};
+
+	long_hole(c, at, cmp, sizeof(cmp), 7, vcpu(c, field), 0, 1);
+}
+
+static void sti(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX);
+
+	if (in->flags_dead) {
+		cmp_zero(c, first, VCPU_PENDING);
+		emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
+		store_imm(c, inside, VCPU_IF_DELTA, 0);
+		return;
+	}
+	LONG_EMIT(c, first, 0x49, 0x89, 0xc9); /* mov %rcx,%r9 */
+	load(c, inside, REG_CX, VCPU_PENDING);
+	LONG_EMIT(c, cx, 0xe3, 8);	    /* jrcxz over the exit */
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
+	emit_exit(c->l, in, inside);
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9);
+	store_imm(c, inside, VCPU_IF_DELTA, 0);
+}
+
+static void flag_slot_end(const struct long_ctx *c, struct place at)
+{
+	static const uint8_t lea[] = {0x48, 0x8d};
+
+	long_hole(c, at, lea, sizeof(lea), REG_SP, vcpu(c, VCPU_FLAG_SLOT_END), 0, 0);
+}
+
+static void pushf(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	struct place inside = long_inside(c, in, 0), sp = long_inside(c, in, POINT_R9_SP);
+
+	LONG_EMIT(c, first, 0x49, 0x89, 0xe1); /* mov %rsp,%r9 */
+	flag_slot_end(c, inside);
+	LONG_EMIT(c, sp, 0x9c);		    /* pushfq */
+	LONG_EMIT(c, sp, 0x41, 0x58);	    /* pop %r8 */
+	LONG_EMIT(c, sp, 0x4c, 0x89, 0xcc); /* mov %r9,%rsp */
+	load(c, inside, 9, VCPU_IF_DELTA);
+	LONG_EMIT(c, inside, 0x47, 0x8d, 0x04, 0x08); /* lea (%r8,%r9),%r8d */
+	load(c, inside, 9, VCPU_FLAGS_HI);
+	LONG_EMIT(c, inside, 0x47, 0x8d, 0x04, 0x08);
+	long_stack_move(c, inside, OPCODE_STORE, 8, -4);
+	long_stack_add(c, inside, -4);
+}
+
+/*
+ * The arithmetic flags change early, by the tests too: what is left of the instruction overwrites them, also when it is
+ * done again. Nothing after the one access to the stack can fault.
+ */
+static void popf(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	static const uint8_t test_pending[] = {0x44, 0x85}, store[] = {0x44, OPCODE_STORE};
+	const uint8_t test_unusual[] = {0x41, 0xf7, 0xc2, 0x00,
+					0x71, 0x1f, 0x00}; /* test $FLAGS_UNUSUAL,%r10d */
+	struct place inside = long_inside(c, in, 0), sp = long_inside(c, in, POINT_R9_SP);
+	bool supervisor = c->view == VIEW_SUPERVISOR;
+
+	_Static_assert(FLAGS_UNUSUAL == 0x1f7100, "test_unusual");
+	long_stack_move(c, first, OPCODE_LOAD, 10, 0);
+	emit(c->l, inside, test_unusual, sizeof(test_unusual));
+	emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
+	cmp_zero(c, inside, VCPU_FLAGS_HI);
+	emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
+	if (supervisor) {
+		LONG_EMIT(c, inside, 0x45, 0x89, 0xd0);				/* mov %r10d,%r8d */
+		LONG_EMIT(c, inside, 0x41, 0x81, 0xe0, 0x00, 0x02, 0x00, 0x00); /* and $IF,%r8d */
+		long_hole(c, inside, test_pending, sizeof(test_pending), 0, vcpu(c, VCPU_PENDING), 0, 0);
+		emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
+	}
+	LONG_EMIT(c, inside, 0x49, 0x89, 0xe1); /* mov %rsp,%r9 */
+	flag_slot_end(c, inside);
+	LONG_EMIT(c, sp, 0x41, 0x52);	    /* push %r10 */
+	LONG_EMIT(c, sp, 0x9d);		    /* popfq */
+	LONG_EMIT(c, sp, 0x4c, 0x89, 0xcc); /* mov %r9,%rsp */
+	if (!supervisor) {
+		long_stack_add(c, inside, 4);
+		return;
+	}
+	LONG_EMIT(c, inside, 0x45, 0x8d, 0x80, 0x00, 0xfe, 0xff, 0xff); /* lea -IF(%r8),%r8d */
+	long_hole(c, inside, store, sizeof(store), 0, vcpu(c, VCPU_IF_DELTA), 0, 0);
+	long_stack_add(c, long_after(in), 4);
+}
+
+static void seg_read(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	static const uint8_t narrow_load[] = {0x66, OPCODE_LOAD};
+	const struct insn *i = &in->insn;
+	bool mov = i->map == 0 && i->opcode == 0x8c, narrow = i->prefixes & INSN_OPSIZE;
+
+	if (mov && !i->has_mem && i->reg < SEG_COUNT) {
+		long_hole(c, first, narrow ? narrow_load : narrow_load + 1, narrow ? 2 : 1, i->rm & 7,
+			  vcpu(c, VCPU_SEL + 4u * i->reg), 0, 0);
+	} else if (!mov && !i->has_modrm && !narrow) {
+		load(c, first, 8, VCPU_SEL + 4u * (i->opcode >> 3 & 7));
+		long_stack_move(c, long_inside(c, in, 0), OPCODE_STORE, 8, -4);
+		long_stack_add(c, long_inside(c, in, 0), -4);
+	} else {
+		emit_exit(c->l, in, first);
+	}
+}
+
+static void cr_read(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	const struct insn *i = &in->insn;
+	bool kept = i->reg == 0 || (i->reg >= 2 && i->reg <= 4);
+
+	if (kept && i->map == 1 && i->opcode == 0x20)
+		load(c, first, i->rm & 7, VCPU_CR0 + 4u * i->reg);
+	else
+		emit_exit(c->l, in, first);
+}
+
+void long_sensitive(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	bool supervisor = c->view == VIEW_SUPERVISOR, narrow = in->insn.prefixes & INSN_OPSIZE;
+	enum lowering how = in->exit_only ? LOWER_EXIT : policy_get(in->insn.op)->lowering;
+
+	if (how == LOWER_CLI && supervisor)
+		store_imm(c, first, VCPU_IF_DELTA, -FLAGS_IF);
+	else if (how == LOWER_STI && supervisor)
+		sti(c, in, first);
+	else if (how == LOWER_PUSHF && !narrow)
+		pushf(c, in, first);
+	else if (how == LOWER_POPF && !narrow)
+		popf(c, in, first);
+	else if (how == LOWER_SEG_READ)
+		seg_read(c, in, first);
+	else if (how == LOWER_CR_READ && supervisor)
+		cr_read(c, in, first);
+	else
+		emit_exit(c->l, in, first);
+}
