@@ -4,6 +4,7 @@
 # the same in all: as modules.exp has it.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/boot/lib.sh
+need_guest_space
 need "$pv" "$guests/vmlinuz-686" "$guests/modules-686.tar" "$guests/initrd-modules.cpio.gz"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -5,13 +5,9 @@
 # that many workers), qemu (QEMU TCG as a second opinion, without the lines that start with '~').
 # With REBASE=1 the plain mode's output becomes the expected one: review the diff against the SDM.
 cd "$(dirname "$0")/../.." || exit 1
-B=${B:-build/${MODE:-rel}}
-P=$B/paravane
-case $B in
-*asan)
-	echo "1..0 # SKIP a sanitizer's shadow memory stands where the guest goes"
-	exit 0 ;;
-esac
+. tests/boot/lib.sh
+P=$pv
+need_guest_space
 top=$(mktemp -d) || exit 1
 trap 'rm -rf "$top"' EXIT
 order=

@@ -13,6 +13,7 @@
 
 #include <asm/ldt.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -283,6 +284,8 @@ static inline void native_start(void)
 
 	if (syscall(SYS_modify_ldt, 1, &probe, sizeof(probe)) < 0)
 		_exit(native_host_lacks("the host has no modify_ldt()"));
+	if (!(getauxval(AT_HWCAP2) & 2)) /* HWCAP2_FSGSBASE, arch/x86/include/uapi/asm/hwcap2.h */
+		_exit(native_host_lacks("the host does not offer the FSGSBASE instructions"));
 	m.h.alias_delta = LINK;
 	m.h.hole_base = HOLE;
 	m.h.hole_size = ABI_HOLE_SIZE;

@@ -414,6 +414,14 @@ int main(void)
 	bool sanitized = false;
 #endif
 
+	struct run_options nothing = {.image = "/dev/null", .append = "", .memory = MEMORY_MIN, .workers = 1};
+	struct diag d = {""};
+
+	vmx_run(&nothing, &d);
+	if (!strncmp(d.text, "host: ", 6)) { /* it looks at the host first */
+		print_message("1..0 # SKIP %s\n", d.text);
+		return 0;
+	}
 	if (sanitized) {
 		print_message("1..0 # SKIP the sanitizer's shadow stands where the guest goes\n");
 		return 0;
