@@ -58,16 +58,6 @@ int check_aligned(struct vm *vm, uint32_t linear, unsigned size)
 	return vcpu_raise(&vm->vcpu, EXC_AC, true, 0);
 }
 
-/* The segment has been asked: alignment, and the pages when they will be written. */
-static int place_ready(struct vm *vm, const struct place *p, unsigned access)
-{
-	int err = check_aligned(vm, p->at.a, p->size);
-
-	if (!err && access & ACCESS_WRITE)
-		err = gmem_probe_write(vm, p->at, p->size, privilege(vm));
-	return err;
-}
-
 int place_memory(struct vm *vm, enum seg seg, uint32_t offset, unsigned size, unsigned access,
 		 struct place *p)
 {
@@ -75,7 +65,7 @@ int place_memory(struct vm *vm, enum seg seg, uint32_t offset, unsigned size, un
 
 	*p = (struct place){.memory = true, .size = (uint8_t)size};
 	err = segment_address(vm, seg, offset, size, access, &p->at);
-	return err < 0 ? err : place_ready(vm, p, access);
+	return err < 0 ? err : check_aligned(vm, p->at.a, size);
 }
 
 int place_rm(struct vm *vm, const struct insn *insn, unsigned size, unsigned access, struct place *p)
@@ -86,7 +76,14 @@ int place_rm(struct vm *vm, const struct insn *insn, unsigned size, unsigned acc
 	if (!insn->has_mem)
 		return 0;
 	err = operand_address(vm, insn, 0, size, access, &p->at);
-	return err < 0 ? err : place_ready(vm, p, access);
+	return err < 0 ? err : check_aligned(vm, p->at.a, size);
+}
+
+int place_modify(struct vm *vm, const struct insn *insn, unsigned size, struct place *p)
+{
+	int err = place_rm(vm, insn, size, ACCESS_WRITE, p);
+
+	return err < 0 || !p->memory ? err : gmem_probe_write(vm, p->at, size, privilege(vm));
 }
 
 int place_read(struct vm *vm, const struct place *p, uint32_t *value)

@@ -107,7 +107,7 @@ static int alu(struct vm *vm, const struct insn *insn)
 {
 	bool group = insn->opcode >= 0x80;
 	enum alu op = (enum alu)(group ? insn->reg & 7 : insn->opcode >> 3 & 7);
-	unsigned size = opcode_size(insn), access = op == ALU_CMP ? 0 : ACCESS_WRITE;
+	unsigned size = opcode_size(insn);
 	bool to_reg = !group && (insn->opcode & 6) == 2;
 	uint32_t b = (uint32_t)insn->imm;
 	struct place rm, reg = {.reg = insn->reg & 7, .size = (uint8_t)size};
@@ -117,7 +117,7 @@ static int alu(struct vm *vm, const struct insn *insn)
 		rm = accumulator(size);
 		return operate(vm, op, &rm, b);
 	}
-	err = place_rm(vm, insn, size, to_reg ? 0 : access, &rm);
+	err = to_reg || op == ALU_CMP ? place_rm(vm, insn, size, 0, &rm) : place_modify(vm, insn, size, &rm);
 	if (!err && !group)
 		err = place_read(vm, to_reg ? &rm : &reg, &b);
 	return err < 0 ? err : operate(vm, op, to_reg ? &reg : &rm, b);
@@ -145,7 +145,7 @@ static int increment(struct vm *vm, const struct insn *insn)
 	bool dec = insn->has_modrm ? insn->reg & 1 : insn->opcode & 8;
 	unsigned size = insn->has_modrm ? opcode_size(insn) : wide_size(insn);
 	struct place p = {.reg = insn->opcode & 7, .size = (uint8_t)size};
-	int err = insn->has_modrm ? place_rm(vm, insn, size, ACCESS_WRITE, &p) : 0;
+	int err = insn->has_modrm ? place_modify(vm, insn, size, &p) : 0;
 	uint32_t a;
 
 	if (!err)
@@ -165,7 +165,7 @@ static int negate(struct vm *vm, const struct insn *insn)
 	unsigned size = opcode_size(insn);
 	struct place p;
 	uint32_t a;
-	int err = place_rm(vm, insn, size, ACCESS_WRITE, &p);
+	int err = place_modify(vm, insn, size, &p);
 
 	if (!err)
 		err = place_read(vm, &p, &a);
@@ -183,7 +183,7 @@ static int cmpxchg(struct vm *vm, const struct insn *insn)
 	unsigned size = opcode_size(insn);
 	uint32_t a, expected = register_read(v, REG_AX, size), flags;
 	struct place p;
-	int err = place_rm(vm, insn, size, ACCESS_WRITE, &p);
+	int err = place_modify(vm, insn, size, &p);
 
 	if (!err)
 		err = place_read(vm, &p, &a);
@@ -205,7 +205,7 @@ static int xadd(struct vm *vm, const struct insn *insn)
 	unsigned size = opcode_size(insn), reg = insn->reg & 7;
 	uint32_t a, b = register_read(v, reg, size);
 	struct place p;
-	int err = place_rm(vm, insn, size, ACCESS_WRITE, &p);
+	int err = place_modify(vm, insn, size, &p);
 
 	if (!err)
 		err = place_read(vm, &p, &a);

@@ -22,19 +22,22 @@ semantic *semantic_move(const struct insn *insn);
 semantic *semantic_stack(const struct insn *insn);
 semantic *semantic_string(const struct insn *insn);
 
-/* An operand, its place known: for writing, that it can be written is known too. */
+/* An operand, its place known. */
 struct place {
 	bool memory;
 	uint8_t reg, size; /* size: 1, 2, 4 bytes (8 for BOUND's pair) */
 	struct gva at;
 };
 
-/* The ModRM operand; access 0 or ACCESS_WRITE. Raises what the access would. */
+/* The ModRM operand, its segment asked for the access, 0 or ACCESS_WRITE; pages come with the access itself. */
 int place_rm(struct vm *vm, const struct insn *insn, unsigned size, unsigned access, struct place *p);
-/* seg:offset, likewise. */
+/* The same, to be read and then written: a page that cannot be written faults now, as a write. */
+int place_modify(struct vm *vm, const struct insn *insn, unsigned size, struct place *p);
+/* seg:offset, as place_rm(). */
 int place_memory(struct vm *vm, enum seg seg, uint32_t offset, unsigned size, unsigned access,
 		 struct place *p);
 int place_read(struct vm *vm, const struct place *p, uint32_t *value);
+/* All of it or nothing. */
 int place_write(struct vm *vm, const struct place *p, uint32_t value);
 
 /* #AC(0) for an operand of `size` bytes that is not aligned, where CPL, CR0.AM and EFLAGS.AC ask for it. */

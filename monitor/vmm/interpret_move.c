@@ -90,7 +90,7 @@ static int exchange(struct vm *vm, const struct insn *insn)
 	unsigned reg = insn->has_modrm ? insn->reg & 7 : REG_AX;
 	uint32_t a, b = register_read(v, reg, size);
 	struct place p = {.reg = insn->opcode & 7, .size = (uint8_t)size};
-	int err = insn->has_modrm ? place_rm(vm, insn, size, ACCESS_WRITE, &p) : 0;
+	int err = insn->has_modrm ? place_modify(vm, insn, size, &p) : 0;
 
 	if (!err)
 		err = place_read(vm, &p, &a);

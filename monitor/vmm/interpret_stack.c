@@ -35,7 +35,7 @@ static int push_words(struct vm *vm, struct stack *st, const uint32_t *word, uns
 	for (k = 0; k < n; k++) {
 		at = gva(st->ss.base + slot_offset(st, k, size));
 		err = check_aligned(vm, at.a, size);
-		if (!err)
+		if (!err && n > 1) /* one word is written or not; of more, some might be */
 			err = gmem_probe_write(vm, at, size, st->access);
 		if (err < 0)
 			return err;

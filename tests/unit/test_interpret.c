@@ -1198,6 +1198,26 @@ static void string_page_faults(void **state)
 
 /* --- which ----------------------------------------------------------------------------------------------- */
 
+/* In a code segment of 16 bits the sizes are the other way about. */
+static void code_of_16_bits(void **state)
+{
+	struct insn insn;
+
+	(void)state;
+	cpu->gpr[REG_AX] = 0x1111ffff;
+	cpu->gpr[REG_CX] = 0x22220001;
+	assert_int_equal(insn_decode(&insn, (const uint8_t *)"\x01\xc8", 2, 0, 16), 2);
+	assert_int_equal(interpret(vm, &insn), 0);
+	assert_int_equal(cpu->gpr[REG_AX], 0x11110000);
+	assert_int_equal(insn_decode(&insn, (const uint8_t *)"\x66\x01\xc8", 3, 0, 16), 3);
+	assert_int_equal(interpret(vm, &insn), 0);
+	assert_int_equal(cpu->gpr[REG_AX], 0x33330001);
+	cpu->gpr[REG_SP] = 0x30000;
+	assert_int_equal(insn_decode(&insn, (const uint8_t *)"\x50", 1, 0, 16), 1);
+	assert_int_equal(interpret(vm, &insn), 0);
+	assert_int_equal(cpu->gpr[REG_SP], 0x2fffe);
+}
+
 static void what_is_not_interpreted(void **state)
 {
 	static const struct {
@@ -1260,6 +1280,7 @@ int main(void)
 	    guest_test(string_addresses_of_16_bits),
 	    guest_test(string_segments),
 	    guest_test(string_page_faults),
+	    guest_test(code_of_16_bits),
 	    guest_test(what_is_not_interpreted),
 	};
 
