@@ -100,7 +100,7 @@ static int push_all(struct vm *vm, const struct insn *insn)
 	return err;
 }
 
-/* The ESP on the stack is skipped. */
+/* The ESP on the stack is skipped: what counts is the commit behind it. */
 static int pop_all(struct vm *vm, const struct insn *insn)
 {
 	struct vcpu *v = &vm->vcpu;
@@ -112,8 +112,7 @@ static int pop_all(struct vm *vm, const struct insn *insn)
 	if (err < 0)
 		return err;
 	for (unsigned reg = 0; reg < 8; reg++)
-		if (reg != REG_SP)
-			register_write(v, reg, size, word[7 - reg]);
+		register_write(v, reg, size, word[7 - reg]);
 	stack_commit(v, &st);
 	return 0;
 }

@@ -563,6 +563,8 @@ static void bound(void **state)
 	OK("\x66\x62\x0d\x00\x00\x02\x00");
 	cpu->gpr[REG_CX] = 0x11;
 	FAULT("\x66\x62\x0d\x00\x00\x02\x00", EXC_BR, 0);
+	use_segment(SEG_GS, DATA, 6, A_DATA, 4);
+	FAULT("\x65\x62\x0d\x00\x00\x00\x00", EXC_GP, 0);
 	page();
 	cpu->gpr[REG_BX] = HOLE - 4; /* the upper bound is beyond */
 	PAGE_FAULT("\x62\x0b", 0, HOLE);
@@ -676,6 +678,7 @@ static void stack_of_16_bits(void **state)
 	OK("\xc8\x10\x00\x00");
 	assert_int_equal(cpu->gpr[REG_SP], 0x7777fff4);
 	assert_int_equal(peek32(0x10004), 0x55550100);
+	cpu->gpr[REG_BP] = 0x88880004;
 	OK("\xc9");
 	assert_int_equal(cpu->gpr[REG_SP], 0x77770008);
 	assert_int_equal(cpu->gpr[REG_BP], 0x55550100);
