@@ -163,6 +163,8 @@ static bool vex_w_widens(const struct insn *i, uint8_t pp)
 			return true;
 		if (i->opcode >= 0x2a && i->opcode <= 0x2d && i->opcode != 0x2b)
 			return scalar;
+		if (i->map == 0x11 && (i->opcode == 0x92 || i->opcode == 0x93)) /* KMOV */
+			return pp == PP_F2;
 		return i->map == 0x21 && (i->opcode == 0x78 || i->opcode == 0x79 || i->opcode == 0x7b) &&
 		       scalar;
 	case 0x12:
@@ -290,11 +292,21 @@ void long_put_lea(struct long_bytes *o, unsigned reg, unsigned base, unsigned in
 		long_put32(o, disp);
 }
 
-/* VEX instructions with a register in the high half of their last byte, whose top bit 32-bit mode ignores. */
+/* VEX and XOP instructions with a register in the high half of their last byte, whose top bit 32-bit mode ignores. */
 static bool has_fourth_register(const struct insn *i)
 {
+	if (i->map == 0x38)
+		return i->opcode < 0xc0;
 	return i->map == 0x13 && ((i->opcode >= 0x48 && i->opcode <= 0x4c) || (i->opcode & 0xfc) == 0x5c ||
 				  (i->opcode & 0xe8) == 0x68);
+}
+
+/* What need not be said at all: hints by a 16-bit address, and MPX, which the guest does not have: NOPs (SDM 1 E.2). */
+static bool is_mere_hint(const struct insn *i)
+{
+	bool mpx = i->map == 1 && (i->opcode == 0x1a || i->opcode == 0x1b);
+
+	return mpx || (i->adsize == 2 && long_address_only(i) && !(i->map == 0 && i->opcode == 0x8d));
 }
 
 void long_instruction(const struct long_ctx *c, const struct lower_insn *in, struct place at,
@@ -304,7 +316,7 @@ void long_instruction(const struct long_ctx *c, const struct lower_insn *in, str
 	struct long_bytes o = {.n = 0};
 	size_t end = operand_end(i), n;
 
-	if (i->has_mem && i->adsize == 2 && long_address_only(i)) { /* a hint: say nothing */
+	if (is_mere_hint(i)) {
 		LONG_EMIT(c, at, 0x0f, 0x1f, 0x00);
 		return;
 	}

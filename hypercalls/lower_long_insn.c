@@ -309,10 +309,10 @@ static void pop_operand(const struct long_ctx *c, const struct lower_insn *in, s
 	long_stack_add(c, long_after(in), stack_width(in));
 }
 
-/* The ends first: where those are writable, the whole is. */
+/* The ends first: where those are writable, the whole is. The low one before all, as stacks end below. */
 static void pusha(const struct long_ctx *c, const struct lower_insn *in, struct place first)
 {
-	static const uint8_t order[] = {REG_AX, REG_DI, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI};
+	static const uint8_t order[] = {REG_DI, REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI};
 
 	for (size_t n = 0; n < sizeof(order); n++) {
 		frame_move(c, first, OPCODE_STORE, order[n], REG_SP, (int8_t)(-4 * (order[n] + 1)), false);

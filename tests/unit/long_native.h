@@ -32,7 +32,7 @@
 #define LN_PADS_SIZE 0x40000u
 /* Guest memory; around each part nothing is mapped. */
 #define LN_TEXT 0x08048000u
-#define LN_TEXT_SIZE 0x10000u
+#define LN_TEXT_SIZE 0x4000u
 #define LN_DATA 0x40000000u
 #define LN_DATA_SIZE 0x2000u
 #define LN_STACK 0x50000000u
@@ -42,7 +42,7 @@
 #define LN_FS_BASE LN_TLS
 #define LN_GS_BASE (LN_TLS + 0x80000000u)
 #define LN_LOW 0x2000u /* where 16-bit addresses lead */
-#define LN_LOW_SIZE 0xe000u
+#define LN_LOW_SIZE 0x3000u
 
 #define LN_ARITHMETIC 0x8d5u
 #define LN_DF 0x400u
@@ -124,6 +124,10 @@ static struct {
 	uint64_t rip, address;
 	uint64_t entered; /* times */
 	bool no_chains;
+	bool flags_dead;     /* behind every STI */
+	uint32_t kick_at;    /* raw address of a planted INT3: a kick comes there; 0 without */
+	uint8_t kick_byte;   /* what stood there */
+	bool kick_must_wait; /* not before the instruction is done: POINT_AFTER */
 	bool lower_failed;
 } ln;
 
@@ -180,6 +184,13 @@ static void ln_on_signal(int sig, siginfo_t *info, void *context)
 		signal(sig, SIG_DFL);
 		return;
 	}
+	if (sig == SIGTRAP && ln.kick_at && (uint32_t)g[REG_RIP] == ln.kick_at + 1) {
+		*(uint8_t *)ln_hole(ln.kick_at) = ln.kick_byte;
+		g[REG_RIP]--;
+		ln.kick_at = 0;
+		if (ln.kick_must_wait)
+			return;
+	}
 	ln.signal = sig;
 	ln.rip = (uint64_t)g[REG_RIP];
 	ln.address = (uint64_t)info->si_addr;
@@ -229,6 +240,19 @@ static uint32_t ln_site(uint8_t kind, uint32_t guest, uint32_t jump)
 	return ln.n_sites++;
 }
 
+/* How every program finds it. */
+static struct vcpu_page ln_page = {
+    .sel = {0x7b, 0x60, 0x68, 0x7b, 0xd8, 0xe0},
+    .cr0 = 0x80050033,
+    .cr2 = 0x1234000,
+    .cr3 = 0x5678000,
+    .cr4 = 0x690,
+    .fs_base = LN_FS_BASE,
+    .gs_base = LN_GS_BASE,
+    .fs_at = LN_BASE + LN_HOLE + ABI_VCPU_PAGE + VCPU_FS_BASE,
+    .gs_at = LN_BASE + LN_HOLE + ABI_VCPU_PAGE + VCPU_GS_BASE,
+};
+
 /* Forget all blocks. */
 static inline void ln_reset(void)
 {
@@ -250,17 +274,27 @@ static inline void ln_reset(void)
 	ln.miss = lower_long_miss(&ln.l, ln_site(LN_MISS, 0, 0));
 	ln.miss_return = lower_long_miss(&ln.l, ln_site(LN_MISS, 0, 0));
 	table[0] = (struct lower_slot){1, 0}; /* nothing of it is address 0 */
-	*ln_vcpu() = (struct vcpu_page){
-	    .sel = {0x7b, 0x60, 0x68, 0x7b, 0xd8, 0xe0},
-	    .cr0 = 0x80050033,
-	    .cr2 = 0x1234000,
-	    .cr3 = 0x5678000,
-	    .cr4 = 0x690,
-	    .fs_base = LN_FS_BASE,
-	    .gs_base = LN_GS_BASE,
-	    .fs_at = LN_BASE + LN_HOLE + ABI_VCPU_PAGE + VCPU_FS_BASE,
-	    .gs_at = LN_BASE + LN_HOLE + ABI_VCPU_PAGE + VCPU_GS_BASE,
-	};
+	*ln_vcpu() = ln_page;
+}
+
+/* Plant a kick at a point. */
+static inline void ln_kick(const struct manifest_point *p)
+{
+	ln.kick_at = p->stub;
+	ln.kick_byte = *(uint8_t *)ln_hole(p->stub);
+	ln.kick_must_wait = p->state == POINT_AFTER;
+	*(uint8_t *)ln_hole(p->stub) = 0xcc;
+}
+
+/* Take it up again; was it met? */
+static inline bool ln_kicked(void)
+{
+	bool met = !ln.kick_at;
+
+	if (!met)
+		*(uint8_t *)ln_hole(ln.kick_at) = ln.kick_byte;
+	ln.kick_at = 0;
+	return met;
 }
 
 static inline const struct manifest_point *ln_point(uint32_t raw)
@@ -303,6 +337,7 @@ static inline uint32_t ln_block(uint32_t eip)
 			break;
 		if (insn_is_sensitive(&in[n].insn) && policy_get(in[n].insn.op)->lowering != LOWER_VERBATIM)
 			in[n].site = ln_site(LN_SENSITIVE, at, 0);
+		in[n].flags_dead = ln.flags_dead;
 		at += in[n++].insn.len;
 	}
 	if (!n)
