@@ -210,7 +210,7 @@ static void table(FILE *out, const struct probe_report *r)
 static void host_lines(FILE *out, const struct probe_report *r)
 {
 	static const char *const words[] = {
-	    [HOST_OK] = "ok", [HOST_NOTE] = "note", [HOST_MISSING] = "MISSING"};
+	    [HOST_OK] = "ok", [HOST_NOTE] = "note", [HOST_NOT_DIRECT] = "lacks", [HOST_MISSING] = "MISSING"};
 
 	for (unsigned i = 0; i < r->n_host; i++) {
 		const struct host_finding *h = &r->host[i];

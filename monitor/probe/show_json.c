@@ -8,7 +8,7 @@
 static json_t *host_json(const struct probe_report *r)
 {
 	static const char *const words[] = {
-	    [HOST_OK] = "ok", [HOST_NOTE] = "note", [HOST_MISSING] = "missing"};
+	    [HOST_OK] = "ok", [HOST_NOTE] = "note", [HOST_NOT_DIRECT] = "lacks", [HOST_MISSING] = "missing"};
 	json_t *a = json_array();
 
 	for (unsigned i = 0; i < r->n_host; i++)

@@ -42,7 +42,7 @@ static int by_guest(const void *a, const void *b)
 	return x->guest < y->guest ? -1 : x->guest > y->guest;
 }
 
-/* Trap mode: every window undone, a trapping byte on each site: HLT is privileged and one byte long. */
+/* The guest's own bytes, where patching wrote over them. */
 static int undo_windows(struct vm *vm, struct diag *d)
 {
 	const struct manifest *m = &vm->manifest;
@@ -62,13 +62,20 @@ static int undo_windows(struct vm *vm, struct diag *d)
 				ram[n] = original[w->len + n];
 		}
 	}
+	return 0;
+}
+
+/* Trap mode: a trapping byte on each site instead: HLT is privileged and one byte long. */
+static void trap_sites(struct vm *vm)
+{
+	const struct manifest *m = &vm->manifest;
+
 	for (uint32_t i = 0; i < m->h.n_sites; i++) {
 		uint8_t *ram = vm_ram(vm, gpa(m->sites[i].va - vm->cfg.alias_delta), 1);
 
 		if (ram && m->sites[i].window != MANIFEST_NONE)
 			*ram = 0xf4;
 	}
-	return 0;
 }
 
 static void index_windows(struct vm *vm)
@@ -117,12 +124,18 @@ int code_init(struct vm *vm, struct diag *d)
 	c->interior = carve(&at, (size_t)pages * STARTS_PER_PAGE);
 	c->shadow_bound = carve(&at, (size_t)pages * STARTS_PER_PAGE);
 	c->resume = carve(&at, (size_t)m->h.n_points * sizeof(*c->resume));
-	if (vm->cfg.mode == MODE_TRAP) {
+	if (vm->cfg.mode == MODE_TRAP || vm_long(vm)) {
 		err = undo_windows(vm, d);
 		if (err < 0)
 			return err;
 	} else {
 		index_windows(vm);
+	}
+	if (vm->cfg.mode == MODE_TRAP)
+		trap_sites(vm);
+	if (vm_long(vm)) { /* no page runs directly, and none holds a window */
+		c->n_pages = 0;
+		return 0;
 	}
 	for (uint32_t r = 0; r < m->h.n_verified; r++)
 		for (uint32_t va = m->verified[r].start; va < m->verified[r].end; va += PAGE_SIZE, n++) {

@@ -32,20 +32,20 @@ static inline long host_syscall3(long nr, long a, long b, long c)
 	return host_syscall6(nr, a, b, c, 0, 0, 0);
 }
 
-/* Map RAM memfd bytes at a guest address; prot is PROT_*. */
-static inline long host_mmap(uint32_t at, uint64_t size, int prot, int fd, uint64_t offset)
+/* Map RAM memfd bytes at the host's address of a guest one; prot is PROT_*. */
+static inline long host_mmap(uint64_t at, uint64_t size, int prot, int fd, uint64_t offset)
 {
-	return host_syscall6(SYS_mmap, at, (long)size, prot, MAP_SHARED | MAP_FIXED, fd, (long)offset);
+	return host_syscall6(SYS_mmap, (long)at, (long)size, prot, MAP_SHARED | MAP_FIXED, fd, (long)offset);
 }
 
-static inline long host_munmap(uint32_t at, uint64_t size)
+static inline long host_munmap(uint64_t at, uint64_t size)
 {
-	return host_syscall3(SYS_munmap, at, (long)size, 0);
+	return host_syscall3(SYS_munmap, (long)at, (long)size, 0);
 }
 
-static inline long host_mprotect(uint32_t at, uint64_t size, int prot)
+static inline long host_mprotect(uint64_t at, uint64_t size, int prot)
 {
-	return host_syscall3(SYS_mprotect, at, (long)size, prot);
+	return host_syscall3(SYS_mprotect, (long)at, (long)size, prot);
 }
 
 static inline long host_futex_wait(_Atomic uint32_t *word, uint32_t while_equal, const struct timespec *timeout)

@@ -21,7 +21,21 @@ static size_t round_page(size_t n)
 
 static size_t tables_size(const struct vm_config *cfg)
 {
-	return round_page(sizeof(struct shadow_table) * SHADOW_TABLES) * cfg->n_workers;
+	return round_page(sizeof(struct shadow_table) * SHADOW_TABLES) * cfg->n_workers * shadow_views(cfg);
+}
+
+static void init_workers(struct vm *vm, uint8_t *tables)
+{
+	for (unsigned i = 0; i < vm->cfg.n_workers; i++) {
+		struct worker *w = &vm->vmm->workers[i];
+
+		w->root = ~0ull;
+		for (unsigned view = 0; view < shadow_views(&vm->cfg); view++) {
+			w->shadow[view].tables = (struct shadow_table *)tables;
+			w->shadow[view].window = view == SHADOW_WINDOW ? LONG_WINDOW : 0;
+			tables += round_page(sizeof(struct shadow_table) * SHADOW_TABLES);
+		}
+	}
 }
 
 size_t vmm_arena_size(const struct vm_config *cfg, const struct manifest *manifest)
@@ -59,21 +73,15 @@ int vmm_init(struct vm *vm, struct diag *d)
 	};
 	struct vmm_state *s;
 
-	for (unsigned i = 0; i < vm->cfg.n_workers; i++)
-		at += round_page(sizeof(struct shadow_table) * SHADOW_TABLES);
+	at += tables_size(&vm->cfg);
 	vm->vmm = s = (struct vmm_state *)(at + translate_arena_size(&vm->cfg));
 	translate_init(vm, at);
-	at = (uint8_t *)vm + round_page(sizeof(struct vm));
-	for (unsigned i = 0; i < vm->cfg.n_workers; i++) {
-		s->workers[i].shadow.tables = (struct shadow_table *)at;
-		s->workers[i].root = ~0ull;
-		at += round_page(sizeof(struct shadow_table) * SHADOW_TABLES);
-	}
+	init_workers(vm, (uint8_t *)vm + round_page(sizeof(struct vm)));
 	vm->vcpu.exc_vector = EXC_NONE;
 	vm_vcpu_page(vm)->version = ABI_VERSION;
 	world_write_gates((uint8_t *)RAM_BASE + vm->cfg.gate_off);
 	xol_init(vm);
-	s->code.alias_active = vm->cfg.patched && vm->cfg.alias_delta;
+	s->code.alias_active = vm->cfg.patched && vm->cfg.alias_delta && !vm_long(vm);
 	if (machine_new(&vm->machine, &machine) < 0)
 		return diag_set(d, -EEXIST, "machine: two devices claim the same port or line");
 	atomic_store(&vm->shared.deadline_ns, UINT64_MAX);

@@ -59,9 +59,33 @@ static void account_cycles(struct vm *vm)
 
 /* --- vCPU <-> hardware ------------------------------------------------------------------------------------- */
 
-static uint32_t hardware_flags(const struct vcpu *v)
+static uint32_t hardware_flags(const struct vm *vm)
 {
-	return v->cpl == 3 ? FL_HARDWARE | FL_TF | FL_AC | FL_NT : FL_HARDWARE;
+	if (vm->vcpu.cpl != 3)
+		return FL_HARDWARE;
+	return vm_long(vm) ? FL_HARDWARE | FL_AC : FL_HARDWARE | FL_TF | FL_AC | FL_NT;
+}
+
+/* Long blocks reach FS and GS through a pointer: to the base, or to where only a fault can come of it. */
+static uint64_t base_pointer(const struct vm *vm, enum seg s)
+{
+	const struct segment *seg = &vm->vcpu.seg[s];
+	uint32_t field = s == SEG_FS ? VCPU_FS_BASE : VCPU_GS_BASE;
+
+	return segment_is_unlimited(seg) ? LONG_BASE + vm->cfg.hole_base + ABI_VCPU_PAGE + field : 1ull << 63;
+}
+
+static void prepare_long(struct vm *vm)
+{
+	struct vcpu_page *page = vm_vcpu_page(vm);
+	struct world *w = &vm->vmm->world;
+
+	page->fs_base = vm->vcpu.seg[SEG_FS].base;
+	page->gs_base = vm->vcpu.seg[SEG_GS].base;
+	page->fs_at = base_pointer(vm, SEG_FS);
+	page->gs_at = base_pointer(vm, SEG_GS);
+	w->cs = ABI_HOST_CS64;
+	w->ss = ABI_HOST_DS;
 }
 
 void run_prepare(struct vm *vm)
@@ -69,9 +93,10 @@ void run_prepare(struct vm *vm)
 	struct vcpu *v = &vm->vcpu;
 	struct world *w = &vm->vmm->world;
 	struct vcpu_page *page = vm_vcpu_page(vm);
+	uint32_t hardware = hardware_flags(vm);
 
 	page->if_delta = (v->eflags & FL_IF) - FL_IF;
-	page->flags_hi = v->eflags & (FL_IOPL | FL_NT | FL_AC);
+	page->flags_hi = v->eflags & (FL_IOPL | FL_NT | FL_AC) & ~(vm_long(vm) ? hardware : 0);
 	for (unsigned s = 0; s < SEG_COUNT; s++)
 		page->sel[s] = v->seg[s].sel;
 	page->ldtr = v->ldtr.sel;
@@ -80,12 +105,15 @@ void run_prepare(struct vm *vm)
 	page->cr2 = v->cr2;
 	page->cr3 = v->cr3;
 	page->cr4 = v->cr4;
-	shadow_seg_enter(vm);
+	if (vm_long(vm))
+		prepare_long(vm);
+	else
+		shadow_seg_enter(vm);
 	for (unsigned r = 0; r < 8; r++)
 		w->gpr[r] = v->gpr[r];
 	w->iret.rip = v->eip;
 	w->iret.cs = w->cs;
-	w->iret.rflags = (v->eflags & hardware_flags(v)) | FL_IF | FL_FIXED;
+	w->iret.rflags = (v->eflags & hardware) | FL_IF | FL_FIXED;
 	w->iret.rsp = v->gpr[REG_SP];
 	w->iret.ss = w->ss;
 	/* An entry that a kick aborts looks like one that was kicked before its first instruction. */
@@ -96,7 +124,7 @@ bool run_collect(struct vm *vm)
 {
 	struct vcpu *v = &vm->vcpu;
 	struct world *w = &vm->vmm->world;
-	uint32_t hardware = hardware_flags(v);
+	uint32_t hardware = hardware_flags(vm);
 
 	for (unsigned r = 0; r < 8; r++)
 		v->gpr[r] = w->gpr[r];
@@ -107,7 +135,7 @@ bool run_collect(struct vm *vm)
 	if (v->cpl != 3)
 		v->eflags = (v->eflags & ~(uint32_t)FL_IF) | ((vm_vcpu_page(vm)->if_delta + FL_IF) & FL_IF);
 	v->eflags &= ~(uint32_t)FL_RF; /* lasts for one instruction */
-	return shadow_seg_leave(vm);
+	return !vm_long(vm) && shadow_seg_leave(vm);
 }
 
 /*
@@ -118,7 +146,7 @@ static bool canonical(struct vm *vm, uint32_t raw)
 {
 	struct vcpu *v = &vm->vcpu;
 	const struct vcpu_page *page = vm_vcpu_page(vm);
-	bool block = v->cpl != 3 && translate_contains(vm, raw);
+	bool block = (vm_long(vm) || v->cpl != 3) && translate_contains(vm, raw);
 	const struct manifest_point *p = block ? translate_point(vm, raw) : code_point(vm, raw);
 
 	v->eip = raw;
@@ -133,12 +161,29 @@ static bool canonical(struct vm *vm, uint32_t raw)
 		v->gpr[REG_CX] = page->scratch0;
 	if (p->flags & POINT_SCRATCH1)
 		v->gpr[REG_DX] = page->scratch1;
+	if (p->flags & POINT_R9_SP)
+		v->gpr[REG_SP] = (uint32_t)vm->vmm->world.scratch[1];
+	if (p->flags & POINT_R9_CX)
+		v->gpr[REG_CX] = (uint32_t)vm->vmm->world.scratch[1];
 	return true;
 }
 
 /* --- the decision ------------------------------------------------------------------------------------------ */
 
 enum decision { GO_DIRECT, GO_TRANSLATE, GO_OUT_OF_LINE, GO_RAISED };
+
+/* Blocks of the long engine take these segments for flat. */
+static enum decision decide_long(struct vm *vm)
+{
+	const struct segment *seg = vm->vcpu.seg;
+
+	if (vm->vcpu.cpl == 3 && !vm->stats.guest_tsc_init)
+		vm->stats.guest_tsc_init = clock_tsc();
+	if ((vm->vcpu.eflags & FL_TF) || !segment_is_flat(&seg[SEG_CS]) || !segment_is_flat(&seg[SEG_SS]) ||
+	    !segment_is_flat(&seg[SEG_DS]) || !segment_is_flat(&seg[SEG_ES]))
+		return GO_OUT_OF_LINE;
+	return GO_TRANSLATE;
+}
 
 /* May the vCPU, as it stands, run on the CPU itself? (DESIGN section 2; the one place where that is decided.) */
 static enum decision decide(struct vm *vm)
@@ -148,6 +193,8 @@ static enum decision decide(struct vm *vm)
 
 	if ((v->cr0 & (CR0_TS | CR0_EM)) || v->shadow || vm->vmm->step_once)
 		return GO_OUT_OF_LINE;
+	if (vm_long(vm))
+		return decide_long(vm);
 	if (v->cpl != 3) {
 		v->eip = code_unlinked(vm, v->eip);
 		if (!segment_is_flat(cs) || !segment_is_flat(&v->seg[SEG_SS]) || (v->eflags & FL_TF))
@@ -256,7 +303,7 @@ static void exit_signal(struct vm *vm, bool segments_changed)
 	bool whole = canonical(vm, w->eip);
 
 	/* However the vCPU comes to stand behind an STI: nothing is injected there. */
-	if (whole && vm->vcpu.cpl != 3 &&
+	if (whole && vm->vcpu.cpl != 3 && (st->in_block || !vm_long(vm)) &&
 	    (st->in_block ? st->point_flags & POINT_SHADOW : code_after_sti(vm, vm->vcpu.eip)))
 		vm->vcpu.shadow = 1;
 	if (st->step_boundary && w->reason == WORLD_SIGNAL && w->trapno == EXC_DB) {
@@ -319,12 +366,13 @@ static void enter(struct vm *vm, uint32_t raw)
 	run_prepare(vm);
 	st->resume_hint = 0;
 	st->resume_raw = 0;
-	w->iret.rip = w->eip = raw;
+	w->eip = raw;
+	w->iret.rip = (vm_long(vm) ? LONG_BASE : 0) + raw;
 	if (st->step_boundary)
 		w->iret.rflags |= FL_TF;
 	account_cycles(vm);
 	world_fpu_restore();
-	world_run();
+	world_enter(vm);
 	run_exit(vm, run_collect(vm));
 }
 

@@ -104,11 +104,11 @@ static bool set_pages(struct vm *vm, struct shadow_table *t, unsigned first, uns
 	}
 	if (same) {
 		vm->stats.host_mprotect++;
-		if (host_mprotect(at, (uint64_t)n << PAGE_SHIFT, m.prot) == 0)
+		if (host_mprotect(host_address(at), (uint64_t)n << PAGE_SHIFT, m.prot) == 0)
 			return true;
 	}
 	vm->stats.host_mmap++;
-	if (host_mmap(at, (uint64_t)n << PAGE_SHIFT, m.prot, vm->cfg.ram_fd, pfn << PAGE_SHIFT) >= 0)
+	if (host_mmap(host_address(at), (uint64_t)n << PAGE_SHIFT, m.prot, vm->cfg.ram_fd, pfn << PAGE_SHIFT) >= 0)
 		return true;
 	if (self()->n_tables == 1 && t->n_mapped == n)
 		vm_stop(vm, STOP_MONITOR, at, "the host refused the only mapping of guest memory");
@@ -204,6 +204,7 @@ enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access)
 	struct shadow_table *t;
 	struct walk w;
 
+	worker_self()->view = vm_long(vm) && !(access & ACCESS_USER) ? SHADOW_WINDOW : SHADOW_LOW;
 	if (paging_walk(vm, at, access, &w) < 0) {
 		vcpu_raise_pf(&vm->vcpu, at, w.error);
 		return SHADOW_RAISED;
@@ -268,7 +269,7 @@ static void protect_page(struct vm *vm, struct shadow_table *t, unsigned i, uint
 		set_pages(vm, t, i, 1, pfn, m);
 }
 
-void shadow_protect(struct vm *vm, uint32_t pfn)
+static void protect_in_view(struct vm *vm, uint32_t pfn)
 {
 	const struct code *c = &vm->vmm->code;
 	struct gva linked = gva((pfn << PAGE_SHIFT) + vm->cfg.alias_delta);
@@ -293,4 +294,10 @@ void shadow_protect(struct vm *vm, uint32_t pfn)
 		    mapped_pfn(t, page_index(t, gva(pfn << PAGE_SHIFT))) == pfn)
 			protect_page(vm, t, page_index(t, gva(pfn << PAGE_SHIFT)), pfn);
 	}
+}
+
+void shadow_protect(struct vm *vm, uint32_t pfn)
+{
+	FOR_EACH_VIEW(vm)
+		protect_in_view(vm, pfn);
 }

@@ -20,6 +20,12 @@ enum shadow_result {
 /* Serve a fault at `at` for an access (mask of enum access) of the current privilege. */
 enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access);
 
+/* How many views a worker has (enum shadow_view); the set-up of each, in the VMX process: its tables. */
+static inline unsigned shadow_views(const struct vm_config *cfg)
+{
+	return cfg->engine == ENGINE_LONG ? 2 : 1;
+}
+
 /* Is the page at `at` mapped executable in this worker, for the current privilege? (The cheap half of the decision.) */
 bool shadow_executable(struct vm *vm, struct gva at);
 

@@ -36,7 +36,7 @@ void shadow_drop_pages(struct vm *vm, struct shadow_table *t, unsigned from, uns
 		t->state[i] = 0;
 	}
 	vm->stats.host_munmap++;
-	if (host_munmap(table_base(t) + (from << PAGE_SHIFT), (uint64_t)(to - from) << PAGE_SHIFT) < 0)
+	if (host_munmap(host_address(table_base(t) + (from << PAGE_SHIFT)), (uint64_t)(to - from) << PAGE_SHIFT) < 0)
 		shadow_flush(vm);
 }
 
@@ -54,7 +54,7 @@ void shadow_release_table(struct vm *vm, struct shadow_table *t)
 	t->used = 0;
 }
 
-void shadow_flush(struct vm *vm)
+static void flush_view(struct vm *vm)
 {
 	struct shadow *s = self();
 
@@ -70,9 +70,15 @@ void shadow_flush(struct vm *vm)
 	mem_set(s->slot, 0, sizeof(s->slot));
 	s->n_super_low = s->n_wp0 = s->n_tables = 0;
 	vm->stats.host_munmap++;
-	host_munmap(0, vm->cfg.hole_base);
+	host_munmap(s->window, vm->cfg.hole_base);
 	if (vm->vmm->code.alias_active)
 		shadow_alias(vm, true);
+}
+
+void shadow_flush(struct vm *vm)
+{
+	FOR_EACH_VIEW(vm)
+		flush_view(vm);
 }
 
 /* --- validation ------------------------------------------------------------------------------------------ */
@@ -153,15 +159,21 @@ static void validate_table(struct vm *vm, struct shadow_table *t, bool globals)
 		shadow_release_table(vm, t);
 }
 
-static void validate(struct vm *vm, bool globals)
+static void validate_view(struct vm *vm, bool globals)
 {
 	struct shadow *s = self();
 
-	if (paging_mode(&vm->vcpu) == PAGING_OFF)
-		return;
 	for (unsigned i = 0; i < s->n_tables; i++)
 		if (s->tables[i].used)
 			validate_table(vm, &s->tables[i], globals);
+}
+
+static void validate(struct vm *vm, bool globals)
+{
+	if (paging_mode(&vm->vcpu) == PAGING_OFF)
+		return;
+	FOR_EACH_VIEW(vm)
+		validate_view(vm, globals);
 }
 
 void shadow_load_cr3(struct vm *vm)
@@ -190,12 +202,12 @@ static void drop_run(struct vm *vm, struct shadow_table *t, unsigned i)
 	shadow_drop_pages(vm, t, i, last);
 }
 
-void shadow_invlpg(struct vm *vm, struct gva at)
+static void invlpg_view(struct vm *vm, struct gva at)
 {
 	struct shadow_table *t = table_at(vm, at);
 	unsigned i;
 
-	if (!t || paging_mode(&vm->vcpu) == PAGING_OFF)
+	if (!t)
 		return;
 	if (t->large || !shadow_entry_holds(t->pde, current_pde(vm, t), false)) {
 		if (!shadow_entry_holds(t->pde, current_pde(vm, t), t->large))
@@ -211,9 +223,21 @@ void shadow_invlpg(struct vm *vm, struct gva at)
 	}
 }
 
+void shadow_invlpg(struct vm *vm, struct gva at)
+{
+	if (paging_mode(&vm->vcpu) == PAGING_OFF)
+		return;
+	FOR_EACH_VIEW(vm)
+		invlpg_view(vm, at);
+}
+
 void shadow_set_wp(struct vm *vm)
 {
-	if (self()->n_wp0)
+	bool any = false;
+
+	FOR_EACH_VIEW(vm)
+		any |= self()->n_wp0;
+	if (any)
 		shadow_flush(vm);
 }
 

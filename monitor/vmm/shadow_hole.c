@@ -4,7 +4,7 @@
 #include "monitor/vmm/shadow_internal.h"
 #include "monitor/vmm/translate.h"
 
-static void map_stubs(struct vm *vm, uint32_t base)
+static void map_stubs(struct vm *vm, uint64_t base)
 {
 	const struct vm_config *cfg = &vm->cfg;
 
@@ -20,12 +20,13 @@ static void map_stubs(struct vm *vm, uint32_t base)
 void shadow_map_hole(struct vm *vm)
 {
 	const struct vm_config *cfg = &vm->cfg;
+	uint64_t hole = (vm_long(vm) ? LONG_BASE : 0) + cfg->hole_base;
 
-	map_stubs(vm, cfg->hole_base);
+	map_stubs(vm, hole);
 	if (!translate_possible(cfg))
 		return;
-	host_mmap(cfg->hole_base + ABI_BLOCKS, ABI_BLOCKS_SIZE, PROT_READ | PROT_EXEC, cfg->ram_fd, cfg->blocks_off);
-	host_mmap(cfg->hole_base + ABI_LOOKUP, ABI_LOOKUP_SIZE, PROT_READ, cfg->ram_fd, cfg->lookup_off);
+	host_mmap(hole + ABI_BLOCKS, ABI_BLOCKS_SIZE, PROT_READ | PROT_EXEC, cfg->ram_fd, cfg->blocks_off);
+	host_mmap(hole + ABI_LOOKUP, 2 * ABI_LOOKUP_SIZE, PROT_READ, cfg->ram_fd, cfg->lookup_off);
 }
 
 void shadow_alias(struct vm *vm, bool on)

@@ -23,9 +23,26 @@ static inline uint32_t table_base(const struct shadow_table *t)
 	return t->slot << (t->pae ? 21 : 22);
 }
 
+/* The view that is looked at. */
 static inline struct shadow *self(void)
 {
-	return &worker_self()->shadow;
+	return &worker_self()->shadow[worker_self()->view];
+}
+
+static inline bool look_at(unsigned view, bool go_on)
+{
+	worker_self()->view = (uint8_t)view;
+	return go_on;
+}
+
+/* A loop that looks at every view, and at the present one again when it ends. */
+#define FOR_EACH_VIEW(vm)                                                                                        \
+	for (unsigned view_ = shadow_views(&(vm)->cfg), was_ = worker_self()->view;                              \
+	     view_-- > 0 ? look_at(view_, true) : look_at(was_, false);)
+
+static inline uint64_t host_address(uint32_t at)
+{
+	return self()->window + at;
 }
 
 static inline struct shadow_table *table_at(struct vm *vm, struct gva at)

@@ -15,6 +15,12 @@
 #define LDT_TI 4
 #define LDT_SELECTOR(slot) (uint16_t)((slot) << 3 | LDT_TI | 3)
 
+bool segment_is_unlimited(const struct segment *s)
+{
+	return s->limit == 0xffffffff && (s->attr & ATTR_P) &&
+	       (s->attr & (TYPE_CODE | TYPE_RW | TYPE_EXPAND_DOWN)) == TYPE_RW;
+}
+
 bool segment_is_flat(const struct segment *s)
 {
 	return s->base == 0 && s->limit == 0xffffffff && (s->attr & ATTR_P) && (s->attr & ATTR_DB) &&
@@ -23,7 +29,7 @@ bool segment_is_flat(const struct segment *s)
 
 bool shadow_seg_truncates(const struct vm *vm)
 {
-	return vm->vcpu.cpl == 3 && vm->cfg.kernel_split;
+	return vm->vcpu.cpl == 3 && vm->cfg.kernel_split && !vm_long(vm);
 }
 
 static bool same_segment(const struct segment *a, const struct segment *b)

@@ -22,6 +22,9 @@ void shadow_seg_enter(struct vm *vm);
  */
 bool shadow_seg_leave(struct vm *vm);
 
+/* Data that may be reached at base + offset, whatever the offset: nothing about it but the base has to be looked at. */
+bool segment_is_unlimited(const struct segment *s);
+
 /* Is this segment one that stubs and direct CPL 0 code may rely on: base 0, limit 4 GiB, writable, 32 bits? */
 bool segment_is_flat(const struct segment *s);
 

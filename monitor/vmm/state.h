@@ -23,6 +23,7 @@ struct world {
 	uint32_t trapno, error;
 	uint64_t fault_address;
 	uint64_t exit_tsc;
+	uint64_t scratch[4]; /* R8 to R11, for a long block that is left and entered again in the middle of an instruction */
 	struct { /* frame for IRETQ, SDM 2A IRET, 64-bit operand size */
 		uint64_t rip, cs, rflags, rsp, ss;
 	} iret;
@@ -33,7 +34,14 @@ enum world_exit { WORLD_PAD, WORLD_CALL, WORLD_VDSO, WORLD_SIGNAL, WORLD_KICK };
 /* --- shadow MMU (shadow.c) ------------------------------------------------------------------------------- */
 
 #define SHADOW_SLOTS 2048  /* 2 MiB (PAE) or 4 MiB (others) of linear space each */
-#define SHADOW_TABLES 1024 /* a worker; evicted round robin when they run out */
+#define SHADOW_TABLES 1024 /* a view of a worker; evicted round robin when they run out */
+
+/*
+ * Where the guest's linear space is mapped in a worker. The direct engine has one view, at the guest's own addresses,
+ * and segment limits keep user code from the kernel in it. The long engine has no limits, and so a second view: what
+ * user code may not touch is mapped in the window alone.
+ */
+enum shadow_view { SHADOW_LOW, SHADOW_WINDOW, SHADOW_VIEWS };
 
 enum shadow_bits {
 	SP_MAPPED = 1,
@@ -57,6 +65,7 @@ struct shadow_table {
 };
 
 struct shadow {
+	uint64_t window; /* host address of guest linear address 0 */
 	uint16_t slot[SHADOW_SLOTS]; /* table index + 1, 0 without */
 	uint16_t next_victim, n_tables;
 	uint32_t n_super_low; /* supervisor pages mapped below the kernel split */
@@ -133,7 +142,8 @@ struct worker {
 	uint64_t last_use; /* sequence number */
 	uint64_t log_seen;
 	uint32_t mmu_mode; /* paging mode its tables were made under */
-	struct shadow shadow;
+	struct shadow shadow[SHADOW_VIEWS];
+	uint8_t view; /* the one that is looked at, enum shadow_view */
 	uint32_t ldt_generation[LDT_SLOTS];
 	struct ldt_content {
 		uint32_t lo, hi;

@@ -15,7 +15,7 @@
 
 bool translate_possible(const struct vm_config *cfg)
 {
-	return cfg->hole_size >= ABI_LOOKUP + ABI_LOOKUP_SIZE + ABI_HOLE_GUARD &&
+	return cfg->hole_size >= ABI_LOOKUP + 2 * ABI_LOOKUP_SIZE + ABI_HOLE_GUARD &&
 	       cfg->stubs_size < ABI_BLOCKS - ABI_STUBS;
 }
 
@@ -122,7 +122,7 @@ static enum translate_result find_or_make(struct vm *vm, uint32_t eip, struct bl
 	uint32_t page, pfn;
 	bool full = false;
 
-	if (paging_walk(vm, gva(eip), ACCESS_FETCH, &w) < 0) {
+	if (paging_walk(vm, gva(eip), ACCESS_FETCH | privilege(vm), &w) < 0) {
 		vcpu_raise_pf(&vm->vcpu, gva(eip), w.error);
 		return TRANSLATE_RAISED;
 	}
@@ -237,6 +237,11 @@ void translate_exit(struct vm *vm, uint32_t number)
 bool translate_contains(const struct vm *vm, uint32_t raw)
 {
 	return raw - (vm->cfg.hole_base + ABI_BLOCKS) < ABI_BLOCKS_SIZE && translate_possible(&vm->cfg);
+}
+
+bool translate_is_pad(const struct vm *vm, uint32_t raw)
+{
+	return raw - (vm->cfg.hole_base + ABI_BLOCKS) >= ABI_BLOCKS_SIZE - PADS_SIZE;
 }
 
 const struct manifest_point *translate_point(const struct vm *vm, uint32_t raw)

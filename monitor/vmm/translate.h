@@ -48,6 +48,8 @@ void translate_goes_direct(struct vm *vm);
 void translate_exit(struct vm *vm, uint32_t number);
 
 bool translate_contains(const struct vm *vm, uint32_t raw);
+/* Is it, inside the cache, a landing pad? */
+bool translate_is_pad(const struct vm *vm, uint32_t raw);
 /* The point of a raw address inside the cache; NULL when there is no instruction. */
 const struct manifest_point *translate_point(const struct vm *vm, uint32_t raw);
 

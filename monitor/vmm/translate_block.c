@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "monitor/vmm/code.h"
+#include "monitor/vmm/emulate.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/state.h"
@@ -58,7 +59,7 @@ static uint32_t bind_next(struct vm *vm, uint32_t at)
 	uint32_t next = (at & PAGE_MASK) + PAGE_SIZE;
 	struct walk w;
 
-	if (paging_walk(vm, gva(next), ACCESS_FETCH, &w) < 0 || !vm_ram(vm, w.at, PAGE_SIZE))
+	if (paging_walk(vm, gva(next), ACCESS_FETCH | privilege(vm), &w) < 0 || !vm_ram(vm, w.at, PAGE_SIZE))
 		return 0;
 	paging_mark(vm, &w, false);
 	return cache_bind(vm, next >> PAGE_SHIFT, (uint32_t)(w.at.a >> PAGE_SHIFT), w.global);
@@ -106,7 +107,7 @@ static void gather(struct vm *vm, struct gather *g, uint32_t eip, uint32_t page)
 
 		if (!len)
 			break;
-		shape = lower_block_shape(&g->insn[g->n].insn);
+		shape = vm_long(vm) ? lower_long_shape(&g->insn[g->n].insn) : lower_block_shape(&g->insn[g->n].insn);
 		if (shape == LOWER_ALONE)
 			break;
 		branches += g->insn[g->n].insn.flow != FLOW_NEXT;
@@ -167,6 +168,13 @@ static void record_sites(struct translate *t, const struct gather *g, const stru
 	t->n_sites = x->next_site - TRANSLATE_SITE;
 }
 
+static int emit_block(const struct vm *vm, struct lower *l, struct gather *g, struct lower_exits *x, enum lower_view view)
+{
+	if (!vm_long(vm))
+		return lower_block(l, g->insn, g->n, x);
+	return lower_long_block(l, g->insn, g->n, x, view, vm->cfg.hole_base + ABI_LOOKUP + lookup_offset(view));
+}
+
 struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 {
 	struct translate *t = vm->vmm->translate;
@@ -174,7 +182,8 @@ struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 	struct lower_exits x = {
 	    .exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup, .lookup_return = t->lookup_return};
 	struct lower l = block_emitter(vm);
-	struct block b = {.eip = eip, .code = vm->cfg.hole_base + ABI_BLOCKS + t->code_len, .page = {page}};
+	struct block b = {
+	    .eip = eip, .code = vm->cfg.hole_base + ABI_BLOCKS + t->code_len, .page = {page}, .view = translate_view(vm)};
 	uint32_t n_sites = t->n_sites;
 	struct gather g;
 
@@ -188,7 +197,7 @@ struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 	x.next_site = TRANSLATE_SITE + n_sites;
 	if (*full)
 		return NULL;
-	if (lower_block(&l, g.insn, g.n, &x) < 0) {
+	if (emit_block(vm, &l, &g, &x, b.view) < 0) {
 		*full = l.err == -ENOSPC;
 		return NULL;
 	}

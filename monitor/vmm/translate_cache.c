@@ -17,9 +17,11 @@ static struct translate *translate_of(const struct vm *vm)
 	return vm->vmm->translate;
 }
 
-static struct lower_slot *slot_of(const struct vm *vm, uint32_t eip)
+static struct lower_slot *slot_of(const struct vm *vm, enum lower_view view, uint32_t eip)
 {
-	return (struct lower_slot *)(RAM_BASE + vm->cfg.lookup_off) + (eip & (LOWER_SLOTS - 1));
+	uint64_t table = RAM_BASE + vm->cfg.lookup_off + lookup_offset(view);
+
+	return (struct lower_slot *)table + (eip & (LOWER_SLOTS - 1));
 }
 
 static uint32_t *bucket_of(const struct vm *vm, uint32_t eip)
@@ -69,13 +71,13 @@ static void unchain(struct vm *vm, uint32_t *list)
 
 void cache_publish(struct vm *vm, uint32_t eip, uint32_t code)
 {
-	*slot_of(vm, eip) = (struct lower_slot){-eip, code};
+	*slot_of(vm, translate_view(vm), eip) = (struct lower_slot){-eip, code};
 }
 
 /* Returns to verified code go through the table as well. */
 void cache_unpublish_direct(struct vm *vm)
 {
-	struct lower_slot *slot = slot_of(vm, 0);
+	struct lower_slot *slot = slot_of(vm, VIEW_SUPERVISOR, 0);
 
 	for (unsigned i = 0; i < LOWER_SLOTS; i++)
 		if (slot[i].code && slot[i].code < vm->cfg.hole_base)
@@ -86,7 +88,7 @@ void cache_unpublish_direct(struct vm *vm)
 
 static void make_unreachable(struct vm *vm, struct block *b)
 {
-	struct lower_slot *slot = slot_of(vm, b->eip);
+	struct lower_slot *slot = slot_of(vm, b->view, b->eip);
 
 	if (slot->code == b->code)
 		*slot = (struct lower_slot){0, 0};
@@ -127,6 +129,7 @@ uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global)
 
 	if (page && t->page[page].pfn == pfn) {
 		t->page[page].global = global;
+		t->page[page].user |= vm->vcpu.cpl == 3;
 		return page;
 	}
 	if (page)
@@ -144,6 +147,7 @@ uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global)
 	p = &t->page[page];
 	p->bound = true;
 	p->global = global;
+	p->user |= vm->vcpu.cpl == 3;
 	p->prev_bound = 0;
 	p->next_bound = t->bound;
 	if (t->bound)
@@ -160,7 +164,7 @@ struct block *cache_find(struct vm *vm, uint32_t eip)
 	for (uint32_t i = *bucket_of(vm, eip); i; i = t->block[i].next_in_bucket) {
 		struct block *b = &t->block[i];
 
-		if (b->eip == eip && t->page[b->page[0]].bound && (!b->page[1] || t->page[b->page[1]].bound))
+		if (b->eip == eip && b->view == translate_view(vm) && t->page[b->page[0]].bound && (!b->page[1] || t->page[b->page[1]].bound))
 			return b;
 	}
 	return NULL;
@@ -190,7 +194,7 @@ static void check(struct vm *vm, uint32_t page)
 	const struct block_page *p = &translate_of(vm)->page[page];
 	struct walk w;
 
-	if (paging_walk(vm, gva(p->linear << PAGE_SHIFT), ACCESS_FETCH, &w) < 0 ||
+	if (paging_walk(vm, gva(p->linear << PAGE_SHIFT), ACCESS_FETCH | (p->user ? ACCESS_USER : 0), &w) < 0 ||
 	    w.at.a >> PAGE_SHIFT != p->pfn)
 		unbind(vm, page);
 }
@@ -277,10 +281,10 @@ static uint32_t make_lookup(struct vm *vm, enum site_kind kind)
 {
 	struct translate *t = translate_of(vm);
 	struct lower l = block_emitter(vm);
-	uint32_t at;
+	uint32_t at, site = TRANSLATE_SITE + t->n_sites;
 
-	t->site[t->n_sites] = (struct site){.kind = kind};
-	at = lower_lookup(&l, vm->cfg.hole_base + ABI_LOOKUP, TRANSLATE_SITE + t->n_sites++);
+	t->site[t->n_sites++] = (struct site){.kind = kind};
+	at = vm_long(vm) ? lower_long_miss(&l, site) : lower_lookup(&l, vm->cfg.hole_base + ABI_LOOKUP, site);
 	block_emitted(vm, &l);
 	return at;
 }
@@ -294,7 +298,7 @@ void cache_reset(struct vm *vm)
 		t->by_pfn[t->page[page].pfn] = 0;
 	}
 	mem_set(t->bucket, 0, BUCKETS * sizeof(*t->bucket));
-	mem_set(slot_of(vm, 0), 0, ABI_LOOKUP_SIZE);
+	mem_set(slot_of(vm, VIEW_SUPERVISOR, 0), 0, 2 * ABI_LOOKUP_SIZE);
 	t->n_blocks = t->n_pages = t->n_sites = t->n_insns = 1;
 	t->n_points = t->code_len = t->pads_len = 0;
 	t->bound = t->pending = 0;

@@ -3,7 +3,7 @@
 #ifndef MONITOR_VMM_TRANSLATE_STATE_H
 #define MONITOR_VMM_TRANSLATE_STATE_H
 
-#include "hypercalls/lower_block.h"
+#include "hypercalls/lower_long.h"
 #include "monitor/vmm/translate.h"
 
 #define BLOCK_INSNS 32	 /* at most; vm, SIMD and string code seldom branches earlier */
@@ -27,6 +27,7 @@ struct block {
 	uint32_t next_on_page[2];
 	uint32_t next_in_bucket;
 	uint32_t incoming; /* sites chained to it */
+	uint8_t view; /* enum lower_view: whose code it is. Always VIEW_SUPERVISOR with the direct engine */
 	bool dead;
 };
 
@@ -37,6 +38,7 @@ struct block_page {	      /* a linear page as it was mapped when code was transl
 	uint32_t next_bound; /* list of all bound pages, doubly linked */
 	uint32_t prev_bound;
 	bool bound, global;
+	bool user; /* code of CPL 3 comes from it */
 };
 
 enum site_kind { SITE_NONE, SITE_EMULATE, SITE_BRANCH, SITE_INDIRECT, SITE_RETURN };
@@ -76,13 +78,24 @@ struct translate {
 
 /* translate_cache.c */
 void cache_reset(struct vm *vm);
-struct block *cache_find(struct vm *vm, uint32_t eip); /* only on bound pages */
+struct block *cache_find(struct vm *vm, uint32_t eip); /* for the current privilege, only on bound pages */
 uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global);
 bool cache_page_is_mixed(struct vm *vm, uint32_t pfn);
 struct block *cache_add(struct vm *vm, const struct block *made);
-void cache_publish(struct vm *vm, uint32_t eip, uint32_t code); /* in the lookup table */
+void cache_publish(struct vm *vm, uint32_t eip, uint32_t code); /* in the current privilege's lookup table */
 void cache_unpublish_direct(struct vm *vm);
 void cache_chain(struct vm *vm, uint32_t site, uint32_t code, uint32_t *list);
+
+static inline enum lower_view translate_view(const struct vm *vm)
+{
+	return vm->vcpu.cpl == 3 ? VIEW_USER : VIEW_SUPERVISOR;
+}
+
+/* Of a view's lookup table, from the hole's base and in the RAM memfd's part for it. */
+static inline uint32_t lookup_offset(enum lower_view view)
+{
+	return view == VIEW_USER ? ABI_LOOKUP_SIZE : 0;
+}
 
 /* translate_block.c: from guest bytes to a block. NULL: the instruction has no block; full: *full is set. */
 struct lower block_emitter(const struct vm *vm);

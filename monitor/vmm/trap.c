@@ -131,6 +131,8 @@ static int protection_fault(struct vm *vm, unsigned vector)
 
 		return emulate_counted(vm, &insn, why);
 	}
+	if (vm_long(vm) && (insn.seg == SEG_FS || insn.seg == SEG_GS) && !segment_is_unlimited(&v->seg[insn.seg]))
+		return xol_execute(vm, &insn, bytes);
 	if (shadow_seg_truncates(vm)) {
 		if (insn.flow != FLOW_NEXT && insn.flow != FLOW_STOP)
 			return xol_execute(vm, &insn, bytes);
@@ -159,12 +161,32 @@ static void fetch_refused(struct vm *vm)
 	vm->vmm->step_once = shadow_executable(vm, gva(vm->vcpu.seg[SEG_CS].base + vm->vcpu.eip));
 }
 
+/* The guest's linear address of a fault. False when the access ran out of the 4 GiB, at their upper end. */
+static bool fault_linear(const struct vm *vm, uint32_t *at)
+{
+	uint64_t address = vm->vmm->world.fault_address;
+
+	*at = (uint32_t)address;
+	return !vm_long(vm) || (address - (vm->vcpu.cpl == 3 ? 0 : LONG_WINDOW)) >> 32 == 0;
+}
+
+/* No RAM there, or the host cannot map it. */
+static int emulated_access(struct vm *vm, unsigned access)
+{
+	run_count(vm, EXIT_MMIO);
+	if (!(access & ACCESS_FETCH))
+		return xol_redirect(vm);
+	fetch_refused(vm);
+	return 0;
+}
+
 static int page_fault(struct vm *vm)
 {
 	const struct world *w = &vm->vmm->world;
 	uint64_t demoted = vm->stats.pages_demoted;
 	struct walk walk;
 	unsigned access = privilege(vm);
+	uint32_t at;
 
 	if (vm->vmm->segments_changed && vm->vcpu.cpl == 3) {
 		run_count(vm, EXIT_SEGMENT);
@@ -177,11 +199,13 @@ static int page_fault(struct vm *vm)
 		vm_stop(vm, STOP_GUEST, w->eip, "the guest jumped into the hole of the monitor");
 		return -ECANCELED;
 	}
-	switch (shadow_fault(vm, gva((uint32_t)w->fault_address), access)) {
+	if (!fault_linear(vm, &at))
+		return emulated_access(vm, access);
+	switch (shadow_fault(vm, gva(at), access)) {
 	case SHADOW_MAPPED:
 		/* A page that was code may be the writer's own under another address. */
 		vm->vmm->step_once = (access & ACCESS_WRITE) && (vm->stats.pages_demoted != demoted ||
-								      same_page(vm, (uint32_t)w->fault_address));
+								      same_page(vm, at));
 		run_count(vm, access & ACCESS_FETCH ? EXIT_PAGE_CODE : EXIT_PAGE_MAP);
 		return 0;
 	case SHADOW_RAISED:
@@ -195,11 +219,7 @@ static int page_fault(struct vm *vm)
 		fetch_refused(vm);
 		return 0;
 	case SHADOW_EMULATE:
-		run_count(vm, EXIT_MMIO);
-		if (!(access & ACCESS_FETCH))
-			return xol_redirect(vm);
-		fetch_refused(vm);
-		return 0;
+		return emulated_access(vm, access);
 	}
 	return 0;
 }

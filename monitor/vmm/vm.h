@@ -28,6 +28,16 @@
 
 enum run_mode { MODE_AUTO, MODE_TRAP, MODE_DIRECT, MODE_TRANSLATE };
 
+/* How CPL 3 code runs; auto: directly where the host can. */
+enum user_mode { USER_AUTO, USER_DIRECT, USER_TRANSLATE };
+
+/*
+ * How the host's CPU executes the guest's code. Direct: in compatibility mode, verified kernel code and all user code
+ * as it is, other kernel code as 32-bit blocks. Long: everything as 64-bit blocks (hypercalls/lower_long.h), for
+ * hosts that offer no 32-bit code segment, and for --user=translate.
+ */
+enum engine { ENGINE_DIRECT, ENGINE_LONG };
+
 /* Why the guest was left; the index of vm->stats.exits. */
 enum exit_reason {
 #define EXIT_REASON(id, name) id,
@@ -61,7 +71,8 @@ struct vm_config {
 	int notify_fd; /* eventfd that wakes the VMX */
 	int trace_fd;  /* --trace, workers may write to it; -1 without */
 	uint64_t arena_size; /* bytes mapped at ARENA_BASE */
-	uint8_t mode;  /* enum run_mode */
+	uint8_t mode;  /* enum run_mode; MODE_TRANSLATE with the long engine */
+	uint8_t engine; /* enum engine */
 	uint8_t n_workers;
 	bool patched;	  /* a manifest is present */
 	bool trace;
@@ -145,6 +156,11 @@ static inline void *vm_ram(const struct vm *vm, struct gpa at, size_t size)
 	if (at.a > vm->cfg.ram_size || size > vm->cfg.ram_size - at.a)
 		return NULL;
 	return (uint8_t *)RAM_BASE + at.a;
+}
+
+static inline bool vm_long(const struct vm *vm)
+{
+	return vm->cfg.engine == ENGINE_LONG;
 }
 
 static inline struct vcpu_page *vm_vcpu_page(const struct vm *vm)

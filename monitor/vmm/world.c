@@ -5,15 +5,19 @@
  */
 #include "monitor/vmm/world.h"
 
+#include <asm/prctl.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "hypercalls/abi.h"
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/state.h"
+#include "monitor/vmm/translate.h"
+#include "monitor/vmm/xol.h"
 
 #define ALT_STACK_SIZE 65536
 
@@ -21,11 +25,15 @@
 static volatile uint32_t kicked;
 static uint64_t host_rsp;
 static uint64_t host_fs_base;
+static uint64_t long_target; /* where a long block is entered */
+static bool engine_long;
 static struct world *world;
-static const char *signal_exit; /* world_exit_signal, by way of PKRU where the host has it */
+static const char *signal_exit; /* world_exit_signal, by way of PKRU where the host has it; world_exit_signal_long */
 
 extern const char world_entry_begin[], world_entry_iret[], world_entry_end[], world_entry_abort[], world_exit_pad[], world_exit_call[], world_exit_vdso[],
     world_exit_signal[], world_exit_signal_pku[];
+extern const char world_long_begin[], world_long_iret[], world_long_end[], world_long_abort[], world_exit_pad_long[],
+    world_exit_signal_long[], world_exit_signal_pku_long[];
 
 #define W(field) "i"(offsetof(struct world, field))
 
@@ -129,6 +137,91 @@ static void __attribute__((used, noinline)) world_code(void)
 	    : "memory");
 }
 
+/*
+ * The same for long blocks. Nothing of the host's segment state changes: FS is libc's all the time, and GS is never the
+ * host's. With TF (to reach the next boundary) the entry is an IRETQ too: after POPF it would trap in here.
+ */
+static void __attribute__((used, noinline)) world_code_long(void)
+{
+	__asm__ volatile(
+	    ".globl world_run_long, world_long_begin, world_long_iret, world_long_end, world_long_abort\n"
+	    ".globl world_exit_pad_long, world_exit_signal_long, world_exit_signal_pku_long\n"
+	    ".type world_run_long, @function\n"
+	    "jmp 9f\n"
+	    ".p2align 4\n"
+	    "world_run_long:\n\t"
+	    "push %%rbx; push %%rbp; push %%r12; push %%r13; push %%r14; push %%r15\n\t"
+	    "mov %%rsp, %c[host_rsp](%%rip)\n\t"
+	    "mov %c[world](%%rip), %%r14\n"
+	    "world_long_begin:\n\t"
+	    "cmpl $0, %c[kicked](%%rip)\n\t"
+	    "jne world_long_abort\n\t"
+	    "mov %c[iret](%%r14), %%rax; mov %%rax, %c[target](%%rip)\n\t"
+	    "mov %c[gpr]+4(%%r14), %%ecx\n\t"
+	    "mov %c[gpr]+8(%%r14), %%edx\n\t"
+	    "mov %c[gpr]+12(%%r14), %%ebx\n\t"
+	    "mov %c[gpr]+20(%%r14), %%ebp\n\t"
+	    "mov %c[gpr]+24(%%r14), %%esi\n\t"
+	    "mov %c[gpr]+28(%%r14), %%edi\n\t"
+	    "mov %c[scratch]+0(%%r14), %%r8\n\t"
+	    "mov %c[scratch]+8(%%r14), %%r9\n\t"
+	    "mov %c[scratch]+16(%%r14), %%r10\n\t"
+	    "mov %c[scratch]+24(%%r14), %%r11\n\t"
+	    "movabs %[base], %%r13\n\t"
+	    "testl %[tf], %c[iret]+16(%%r14)\n\t"
+	    "mov %c[gpr]+0(%%r14), %%eax\n\t"
+	    "jnz 1f\n\t"
+	    "pushq %c[iret]+16(%%r14); popfq\n\t"
+	    "mov %c[gpr]+16(%%r14), %%esp\n\t"
+	    "movabs %[window], %%r14\n\t"
+	    "jmp *%c[target](%%rip)\n"
+	    "1:\n\t"
+	    "lea %c[iret](%%r14), %%rsp\n\t"
+	    "movabs %[window], %%r14\n\t"
+	    "world_long_iret:\n\t"
+	    "iretq\n"
+	    "world_long_end:\n"
+	    "world_long_abort:\n\t"
+	    "mov %c[world](%%rip), %%r14\n\t"
+	    "mov %c[host_rsp](%%rip), %%rsp\n\t"
+	    "movb %[kick], %c[reason](%%r14)\n\t"
+	    "jmp 8f\n"
+	    ".p2align 4\n"
+	    "world_exit_pad_long:\n\t"
+	    "mov %c[world](%%rip), %%r14\n\t"
+	    "mov %%r15d, %c[site](%%r14)\n\t"
+	    "movb %[pad], %c[reason](%%r14)\n\t"
+	    "mov %%eax, %c[gpr]+0(%%r14)\n\t"
+	    "mov %%ecx, %c[gpr]+4(%%r14)\n\t"
+	    "mov %%edx, %c[gpr]+8(%%r14)\n\t"
+	    "mov %%ebx, %c[gpr]+12(%%r14)\n\t"
+	    "mov %%esp, %c[gpr]+16(%%r14)\n\t"
+	    "mov %%ebp, %c[gpr]+20(%%r14)\n\t"
+	    "mov %%esi, %c[gpr]+24(%%r14)\n\t"
+	    "mov %%edi, %c[gpr]+28(%%r14)\n\t"
+	    "mov %c[host_rsp](%%rip), %%rsp\n\t"
+	    "pushfq; pop %%rax; mov %%eax, %c[eflags](%%r14)\n\t"
+	    "test %[unwanted], %%eax\n\t"
+	    "jz 8f\n\t"
+	    "push $2; popfq\n\t"
+	    "jmp 8f\n"
+	    "world_exit_signal_pku_long:\n\t"
+	    "xor %%eax, %%eax; xor %%ecx, %%ecx; xor %%edx, %%edx; wrpkru\n"
+	    "world_exit_signal_long:\n\t" /* registers and flags came from the signal frame */
+	    "mov %c[world](%%rip), %%r14\n"
+	    "8:\n\t"
+	    "rdtsc; shl $32, %%rdx; or %%rdx, %%rax; mov %%rax, %c[exit_tsc](%%r14)\n\t"
+	    "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbp; pop %%rbx\n\t"
+	    "ret\n"
+	    "9:\n"
+	    :
+	    : [gpr] W(gpr), [eflags] W(eflags), [iret] W(iret), [scratch] W(scratch), [reason] W(reason), [site] W(site),
+	      [exit_tsc] W(exit_tsc), [kick] "i"(WORLD_KICK), [pad] "i"(WORLD_PAD), [host_rsp] "i"(&host_rsp),
+	      [world] "i"(&world), [kicked] "i"(&kicked), [target] "i"(&long_target), [base] "i"(LONG_BASE),
+	      [window] "i"(LONG_WINDOW), [tf] "i"(FL_TF), [unwanted] "i"(FL_DF | FL_AC | FL_TF | FL_NT)
+	    : "memory");
+}
+
 void world_clear_kick(void)
 {
 	kicked = 0;
@@ -137,16 +230,23 @@ void world_clear_kick(void)
 
 static bool in_entry(uint64_t rip)
 {
+	if (engine_long)
+		return rip >= (uintptr_t)world_long_begin && rip < (uintptr_t)world_long_end;
 	return rip >= (uintptr_t)world_entry_begin && rip < (uintptr_t)world_entry_end;
 }
 
 /*
- * Does this frame interrupt guest code? Guest code runs in a 32-bit code segment; the 64-bit landing pads and
- * gates in the low 4 GiB are already on their way out.
+ * Does this frame interrupt guest code? Guest code runs in a 32-bit code segment, or as a long block; the 64-bit
+ * landing pads and gates are already on their way out.
  */
 static bool in_guest(const greg_t *g)
 {
-	return (g[REG_CSGSFS] & 0xffff) != ABI_HOST_CS64;
+	uint64_t rip = (uint64_t)g[REG_RIP];
+
+	if (!engine_long)
+		return (g[REG_CSGSFS] & 0xffff) != ABI_HOST_CS64;
+	return rip >> 32 == LONG_BASE >> 32 &&
+	       (translate_contains(VM, (uint32_t)rip) ? !translate_is_pad(VM, (uint32_t)rip) : xol_contains(VM, (uint32_t)rip));
 }
 
 static void resume_at(greg_t *g, const char *label)
@@ -173,6 +273,10 @@ static void take_registers(const greg_t *g)
 	w->eflags = (uint32_t)g[REG_EFL];
 	w->cs = (uint16_t)g[REG_CSGSFS];
 	w->ss = (uint16_t)(g[REG_CSGSFS] >> 48);
+	w->scratch[0] = (uint64_t)g[REG_R8];
+	w->scratch[1] = (uint64_t)g[REG_R9];
+	w->scratch[2] = (uint64_t)g[REG_R10];
+	w->scratch[3] = (uint64_t)g[REG_R11];
 }
 
 /*
@@ -197,7 +301,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	}
 	if (sig == SIGUSR1) {
 		if (in_entry((uint64_t)g[REG_RIP]))
-			resume_at(g, world_entry_abort);
+			resume_at(g, engine_long ? world_long_abort : world_entry_abort);
 		return;
 	}
 	if (sig == SIGTRAP && (g[REG_EFL] & FL_TF)) { /* the guest's TF followed it through a landing pad */
@@ -225,7 +329,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 }
 
 /*
- * Protection keys: user code may execute WRPKRU natively, though the guest's CPUID hides it, and then even the monitor's
+ * Protection keys: user code may execute WRPKRU natively (with the long engine an XRSTOR that does the same), though the guest's CPUID hides it, and then even the monitor's
  * stack can be out of reach. So PKRU is cleared before the first access to memory; the guest's value is forgotten.
  */
 static bool host_has_pku(void)
@@ -242,9 +346,16 @@ int world_prepare(struct diag *d)
 	struct sigaction sa = {.sa_sigaction = on_signal};
 	stack_t alt = {.ss_size = ALT_STACK_SIZE};
 
-	__asm__ volatile("rdfsbase %0" : "=r"(host_fs_base));
 	world = &VM->vmm->world;
-	signal_exit = host_has_pku() ? world_exit_signal_pku : world_exit_signal;
+	engine_long = vm_long(VM);
+	if (engine_long) {
+		signal_exit = host_has_pku() ? world_exit_signal_pku_long : world_exit_signal_long;
+		if (syscall(SYS_arch_prctl, ARCH_SET_GS, LONG_WINDOW) < 0)
+			return diag_set(d, -errno, "worker: arch_prctl: %s", strerror(errno));
+	} else {
+		signal_exit = host_has_pku() ? world_exit_signal_pku : world_exit_signal;
+		__asm__ volatile("rdfsbase %0" : "=r"(host_fs_base));
+	}
 	alt.ss_sp = mmap(NULL, ALT_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (alt.ss_sp == MAP_FAILED || sigaltstack(&alt, NULL) < 0)
 		return diag_set(d, -errno, "worker: alternate signal stack: %s", strerror(errno));
@@ -282,7 +393,7 @@ void world_write_gates(uint8_t *gate_page)
 	bool pku = host_has_pku();
 
 	memset(gate_page, 0xcc, PAGE_SIZE);
-	world_gate_code(gate_page + GATE_EXIT - ABI_GATE_PAGE, world_exit_pad, pku);
+	world_gate_code(gate_page + GATE_EXIT - ABI_GATE_PAGE, vm_long(VM) ? world_exit_pad_long : world_exit_pad, pku);
 	world_gate_code(gate_page + GATE_CALL - ABI_GATE_PAGE, world_exit_call, pku);
 	world_gate_code(gate_page + GATE_SYSCALL - ABI_GATE_PAGE, world_exit_vdso, pku);
 }

@@ -10,6 +10,8 @@
  *      (sigreturn put them back) and both ways out end at the same place: world_run() returns, with the guest's
  *      vector state live in the registers, DF AC TF NT clear, and the host's FS base in place.
  *
+ * With the long engine the guest's code is 64-bit code in this very process, entered by a jump; the ways out are the same.
+ *
  * While vector state is live no code may touch it: monitor/vmm and monitor/dev are compiled without SSE and call
  * no libc. What must (Zydis, libc) calls world_fpu_guard() first; the state returns at the next entry.
  */
@@ -32,6 +34,11 @@ void world_gate_code(uint8_t *at, const void *target, bool pku);
  * a kick arrived since world_clear_kick(): so check for events between the two.
  */
 void world_run(void);
+void world_run_long(void); /* the same with the long engine; world.iret.rip is an address from LONG_BASE on */
+static inline void world_enter(const struct vm *vm)
+{
+	vm_long(vm) ? world_run_long() : world_run();
+}
 void world_clear_kick(void);
 
 void world_fpu_guard(void);   /* save the guest's vector state, give libc a clean one */

@@ -4,8 +4,10 @@
 
 #include <errno.h>
 
+#include "hypercalls/lower_long.h"
 #include "monitor/vmm/emulate.h"
 #include "monitor/vmm/gmem.h"
+#include "monitor/vmm/interpret.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/run.h"
@@ -199,6 +201,115 @@ static int run_copy(struct vm *vm, const uint8_t *bytes, unsigned len, unsigned 
 	return run_slot(vm, len, guest_len, redirected);
 }
 
+/* --- the same with the long engine -------------------------------------------------------------------------- */
+
+#define LONG_POINTS 16
+
+static const struct manifest_point *long_point(const struct lower *l, uint32_t raw)
+{
+	for (size_t i = 0; i < l->n_points; i++)
+		if (l->points[i].stub == raw)
+			return &l->points[i];
+	return NULL;
+}
+
+/* Enter the slot at `raw`. 0 when the instruction is done, 1 to enter again at world.eip, or as xol_step(). */
+static int enter_long(struct vm *vm, const struct lower *l, uint32_t raw, uint32_t next)
+{
+	struct vcpu *v = &vm->vcpu;
+	struct world *w = &vm->vmm->world;
+	uint32_t guest = v->eip;
+	const struct manifest_point *p;
+	int ret;
+
+	run_prepare(vm);
+	w->eip = raw;
+	w->iret.rip = LONG_BASE + raw;
+	w->iret.rflags &= ~(uint64_t)FL_TF;
+	if (!(v->cr0 & CR0_AM))
+		w->iret.rflags &= ~(uint64_t)FL_AC;
+	world_clear_kick();
+	world_fpu_restore();
+	world_enter(vm);
+	ret = (int)(v->eflags & FL_AC);
+	run_collect(vm);
+	if (!(v->cr0 & CR0_AM))
+		v->eflags |= (uint32_t)ret;
+	if (w->reason == WORLD_PAD)
+		return 0;
+	p = long_point(l, w->eip);
+	if (p && p->state == POINT_AFTER)
+		return 1;
+	if (w->eip == raw + l->code_len || (p && p->guest == next))
+		return 0;
+	if (w->reason != WORLD_SIGNAL)
+		return -EAGAIN;
+	ret = trap_handle(vm);
+	if (ret < 0)
+		return ret;
+	return v->eip != guest ? 0 : -EAGAIN; /* done by other means, a redirected operand */
+}
+
+/* Run the instruction from the slot as 64-bit code, its memory operand at `operand` in the hole unless MANIFEST_NONE. */
+static int run_long(struct vm *vm, const struct insn *insn, const uint8_t *bytes, uint32_t operand)
+{
+	struct vcpu *v = &vm->vcpu;
+	struct manifest_point points[LONG_POINTS];
+	struct lower_insn in = {.insn = *insn, .bytes = bytes, .va = v->eip, .site = MANIFEST_NONE};
+	struct lower l = {
+	    .hole_base = vm->cfg.hole_base,
+	    .code = slot_bytes(vm),
+	    .code_va = slot_address(vm),
+	    .code_cap = SLOT_PAD - 5,
+	    .points = points,
+	    .points_cap = LONG_POINTS,
+	};
+	uint32_t guest = v->eip, next = v->eip + insn->len, raw = slot_address(vm);
+	int ret;
+
+	world_fpu_guard(); /* the emitter may use vector registers */
+	if (lower_long_step(&l, &in, v->cpl == 3 ? VIEW_USER : VIEW_SUPERVISOR, operand) < 0)
+		return -EOPNOTSUPP;
+	l.code[l.code_len] = 0xe9; /* jmp pad */
+	put32(l.code + l.code_len + 1, slot_address(vm) + SLOT_PAD - (slot_address(vm) + (uint32_t)l.code_len + 5));
+	while ((ret = enter_long(vm, &l, raw, next)) > 0)
+		raw = vm->vmm->world.eip;
+	if (ret == 0 && v->eip == guest) {
+		v->eip = next;
+		v->shadow = 0;
+	}
+	return ret;
+}
+
+/* Does the instruction touch memory by a segment that a long block would not take as it stands? */
+static bool needs_segments(const struct vm *vm, const struct insn *insn)
+{
+	const struct segment *seg = vm->vcpu.seg;
+
+	if (!segment_is_flat(&seg[SEG_SS]) || !segment_is_flat(&seg[SEG_DS]) || !segment_is_flat(&seg[SEG_ES]))
+		return true;
+	if (insn->seg == SEG_CS)
+		return true;
+	return (insn->seg == SEG_FS || insn->seg == SEG_GS) && !segment_is_unlimited(&seg[insn->seg]);
+}
+
+static int execute_long(struct vm *vm, const struct insn *insn, const uint8_t *bytes)
+{
+	bool careful = needs_segments(vm, insn);
+	int ret = -EOPNOTSUPP;
+
+	if (!careful || (!insn->has_mem && !interpret_can(insn)))
+		ret = run_long(vm, insn, bytes, MANIFEST_NONE);
+	if (ret != -EOPNOTSUPP)
+		return ret;
+	if (interpret_can(insn))
+		return interpret(vm, insn);
+	if (insn->has_mem && !vm->vmm->redirecting)
+		return xol_redirect(vm);
+	vm_stop(vm, STOP_GUEST, vm->vcpu.eip, "an instruction that this host cannot execute in 64-bit mode");
+	return -ECANCELED;
+}
+
 int xol_execute(struct vm *vm, const struct insn *insn, const uint8_t *bytes)
 {
 	struct vcpu *v = &vm->vcpu;
@@ -219,6 +330,8 @@ int xol_execute(struct vm *vm, const struct insn *insn, const uint8_t *bytes)
 		vm_stop(vm, STOP_GUEST, v->eip, "16-bit code: not supported outside 32-bit segments");
 		return -ECANCELED;
 	}
+	if (vm_long(vm))
+		return execute_long(vm, insn, bytes);
 	return run_copy(vm, bytes, insn->len, insn->len, false);
 }
 
@@ -256,64 +369,6 @@ static unsigned aim_at(const struct insn *insn, const uint8_t *bytes, uint32_t a
 	return n;
 }
 
-/* One element of MOVS, STOS or LODS through the walker; REP leaves eip in place until done. */
-static int string_step(struct vm *vm, const struct insn *insn)
-{
-	struct vcpu *v = &vm->vcpu;
-	uint8_t kind = insn->opcode & 0xfe;
-	unsigned size = insn->opcode & 1 ? insn->opsize : 1;
-	bool rep = insn->prefixes & (INSN_REP | INSN_REPNE);
-	uint32_t step = v->eflags & FL_DF ? -size : size, value = v->gpr[REG_AX];
-	struct gva at;
-	int err = 0;
-
-	if (rep && !v->gpr[REG_CX])
-		goto done;
-	if (kind != 0xaa) {
-		err = segment_address(vm, insn->seg, v->gpr[REG_SI], size, 0, &at);
-		if (!err)
-			err = gmem_read(vm, at, &value, size, privilege(vm));
-	}
-	if (!err && kind != 0xac) {
-		err = segment_address(vm, SEG_ES, v->gpr[REG_DI], size, ACCESS_WRITE, &at);
-		if (!err)
-			err = gmem_write(vm, at, &value, size, privilege(vm) | ACCESS_WRITE);
-	}
-	if (err < 0)
-		return err;
-	if (kind == 0xac)
-		register_write(v, REG_AX, size, value);
-	if (kind != 0xaa)
-		v->gpr[REG_SI] += step;
-	if (kind != 0xac)
-		v->gpr[REG_DI] += step;
-	if (rep && --v->gpr[REG_CX])
-		return 0;
-done:
-	v->eip += insn->len;
-	return 0;
-}
-
-/* MOV between the accumulator and an address in the instruction (A0 to A3). */
-static int move_offset(struct vm *vm, const struct insn *insn)
-{
-	struct vcpu *v = &vm->vcpu;
-	unsigned size = insn->opcode & 1 ? insn->opsize : 1, write = insn->opcode & 2 ? ACCESS_WRITE : 0;
-	uint32_t value = v->gpr[REG_AX];
-	struct gva at;
-	int err = segment_address(vm, insn->seg, (uint32_t)insn->disp, size, write, &at);
-
-	if (!err)
-		err = write ? gmem_write(vm, at, &value, size, privilege(vm) | write)
-			    : gmem_read(vm, at, &value, size, privilege(vm));
-	if (err < 0)
-		return err;
-	if (!write)
-		register_write(v, REG_AX, size, value);
-	v->eip += insn->len;
-	return 0;
-}
-
 /*
  * Bytes to copy for the operand at `at`, whose size is anyone's guess: as far as the widest one reaches, but not into a
  * next page that the guest may not read. (An operand that does reach into one should be #PF, and is cut off here.)
@@ -341,11 +396,8 @@ static int redirect(struct vm *vm)
 		return err;
 	if (insn_is_sensitive(&insn) || insn.flow != FLOW_NEXT)
 		return xol_execute(vm, &insn, bytes);
-	if (insn.map == 0 && insn.adsize == 4 &&
-	    (insn.opcode == 0xa4 || insn.opcode == 0xa5 || (insn.opcode >= 0xaa && insn.opcode <= 0xad)))
-		return string_step(vm, &insn);
-	if (insn.map == 0 && (insn.opcode & 0xfc) == 0xa0)
-		return move_offset(vm, &insn);
+	if (interpret_can(&insn))
+		return interpret(vm, &insn);
 	if (!insn.has_mem) {
 		vm_stop(vm, STOP_GUEST, vm->vcpu.eip, "an implicit operand at an address that the host cannot map");
 		return -ECANCELED;
@@ -358,7 +410,10 @@ static int redirect(struct vm *vm)
 	if (gmem_read(vm, at, before, len, privilege(vm)) < 0)
 		return -EFAULT;
 	mem_copy(bounce, before, BOUNCE_LEN);
-	err = run_copy(vm, aimed, aim_at(&insn, bytes, vm->cfg.hole_base + ABI_BOUNCE_PAGE, aimed), insn.len, true);
+	if (vm_long(vm))
+		err = run_long(vm, &insn, bytes, vm->cfg.hole_base + ABI_BOUNCE_PAGE);
+	else
+		err = run_copy(vm, aimed, aim_at(&insn, bytes, vm->cfg.hole_base + ABI_BOUNCE_PAGE, aimed), insn.len, true);
 	if (err < 0)
 		return err;
 	for (unsigned i = 0; i < len; i++)

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -24,13 +25,14 @@
 #define KERNEL_MAJOR 5
 #define KERNEL_MINOR 14
 #define MMAP_MIN_ADDR_MAX 65536
+#define SIGNALLED 192 /* above every errno */
 
 static void __attribute__((noreturn)) exit_by_signal(int sig)
 {
-	_exit(sig);
+	_exit(SIGNALLED + sig);
 }
 
-/* 0: fine; > 0: the signal it met, or its errno; < 0: could not try. */
+/* 0: fine; its errno; SIGNALLED + the signal it met; < 0: could not try. */
 static int in_child(int (*probe)(void))
 {
 	static const int sigs[] = {SIGSEGV, SIGILL, SIGBUS, SIGSYS};
@@ -46,15 +48,45 @@ static int in_child(int (*probe)(void))
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return -1;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : SIGNALLED + WTERMSIG(status);
 }
 
+/* Sandboxes' kernels may take the entry and never load the table. */
 static int probe_ldt(void)
 {
 	struct user_desc flat32 = {
 	    .entry_number = 1, .limit = 0xfffff, .seg_32bit = 1, .limit_in_pages = 1, .useable = 1};
 
-	return syscall(SYS_modify_ldt, 0x11, &flat32, sizeof(flat32)) ? errno : 0;
+	if (syscall(SYS_modify_ldt, 0x11, &flat32, sizeof(flat32)))
+		return errno;
+	__asm__ volatile("mov %0, %%es; mov %1, %%es" ::"r"(1 << 3 | 4 | 3), "r"(0));
+	return 0;
+}
+
+/*
+ * Through the host's 32-bit code segment and back: a far return to a page below 4 GiB, whose 32-bit code jumps far to
+ * 64-bit code behind it. RSP is not kept across compatibility mode (SDM 1 3.4.1.1), hence `rsp`.
+ */
+static uint64_t code32_rsp;
+
+static int probe_code32(void)
+{
+	uint8_t *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	uint8_t far_jump[] = {0xea, 0, 0, 0, 0, ABI_HOST_CS64, 0, 0xff, 0xe3}; /* ljmp $CS64, $+7; jmp *%rbx */
+	uint32_t behind;
+
+	if (page == MAP_FAILED)
+		return errno;
+	behind = (uint32_t)(uintptr_t)page + 7;
+	memcpy(far_jump + 1, &behind, 4);
+	memcpy(page, far_jump, sizeof(far_jump));
+	__asm__ volatile("mov %%rsp, %[rsp]; lea 1f(%%rip), %%rbx; push %[cs]; push %[page]; lretq\n"
+			 "1: mov %[rsp], %%rsp"
+			 : [rsp] "+m"(code32_rsp)
+			 : [cs] "i"(ABI_HOST_CS32), [page] "r"(page)
+			 : "rbx", "memory", "cc");
+	return 0;
 }
 
 static int probe_sgdt(void)
@@ -124,8 +156,11 @@ static void find_ldt(struct host_finding *f)
 {
 	int err = in_child(probe_ldt);
 
-	if (err)
-		finding(f, HOST_MISSING,
+	if (err >= SIGNALLED)
+		finding(f, HOST_NOT_DIRECT, "modify_ldt succeeds, but what it set cannot be loaded (signal %d)",
+			err - SIGNALLED);
+	else if (err)
+		finding(f, HOST_NOT_DIRECT,
 			"modify_ldt fails (%s): the kernel lacks CONFIG_MODIFY_LDT_SYSCALL, or a "
 			"container's filter forbids it",
 			strerror(err));
@@ -133,12 +168,23 @@ static void find_ldt(struct host_finding *f)
 		finding(f, HOST_OK, "modify_ldt works");
 }
 
+static void find_code32(struct host_finding *f)
+{
+	int err = in_child(probe_code32);
+
+	if (err)
+		finding(f, HOST_NOT_DIRECT, "no 32-bit code segment 0x%x (%s %d): this kernel runs 64-bit code only",
+			ABI_HOST_CS32, err >= SIGNALLED ? "signal" : "error", err >= SIGNALLED ? err - SIGNALLED : err);
+	else
+		finding(f, HOST_OK, "segment 0x%x runs 32-bit code", ABI_HOST_CS32);
+}
+
 static void find_fsgsbase(struct host_finding *f)
 {
 	if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT)
 		finding(f, HOST_OK, "usable");
 	else
-		finding(f, HOST_MISSING,
+		finding(f, HOST_NOT_DIRECT,
 			"the CPU or the kernel (nofsgsbase?) does not offer the FSGSBASE instructions");
 }
 
@@ -246,6 +292,7 @@ static const struct {
 	void (*find)(struct host_finding *f);
 } checks[] = {
     {"kernel", find_kernel},
+    {"32-bit code", find_code32},
     {"LDT", find_ldt},
     {"FSGSBASE", find_fsgsbase},
     {"seccomp", find_seccomp},
@@ -267,14 +314,42 @@ unsigned host_findings(struct host_finding findings[HOST_FINDINGS_MAX])
 	return ARRAY_LEN(checks);
 }
 
-int host_check(struct vm_config *cfg, struct diag *d)
+static const struct host_finding *first(const struct host_finding *f, unsigned n, enum host_verdict verdict)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (f[i].verdict == verdict)
+			return &f[i];
+	return NULL;
+}
+
+static int choose_engine(struct vm_config *cfg, enum run_mode mode, enum user_mode user, const struct host_finding *lacks,
+			 struct diag *d)
+{
+	bool wants_direct = mode == MODE_DIRECT || mode == MODE_TRAP;
+
+	if (wants_direct && user == USER_TRANSLATE)
+		return diag_set(d, -EINVAL, "--mode=%s executes code directly: it does not go with --user=translate",
+				mode == MODE_TRAP ? "trap" : "direct");
+	if (lacks && (wants_direct || user == USER_DIRECT))
+		return diag_set(d, -ENOTSUP, "host: %s: %s; leave out --%s", lacks->name, lacks->text,
+				!wants_direct ? "user=direct" : mode == MODE_TRAP ? "mode=trap" : "mode=direct");
+	cfg->engine = lacks || user == USER_TRANSLATE ? ENGINE_LONG : ENGINE_DIRECT;
+	cfg->mode = cfg->engine == ENGINE_LONG ? MODE_TRANSLATE : mode;
+	return 0;
+}
+
+int host_check(struct vm_config *cfg, enum run_mode mode, enum user_mode user, struct diag *d)
 {
 	struct host_finding f[HOST_FINDINGS_MAX];
 	unsigned n = host_findings(f), a, b, c, dx;
+	const struct host_finding *missing = first(f, n, HOST_MISSING);
+	int err;
 
-	for (unsigned i = 0; i < n; i++)
-		if (f[i].verdict == HOST_MISSING)
-			return diag_set(d, -ENOTSUP, "host: %s: %s", f[i].name, f[i].text);
+	if (missing)
+		return diag_set(d, -ENOTSUP, "host: %s: %s", missing->name, missing->text);
+	err = choose_engine(cfg, mode, user, first(f, n, HOST_NOT_DIRECT), d);
+	if (err)
+		return err;
 	cfg->xcr0 = read_xcr0();
 	cfg->fpu_avx = (cfg->xcr0 & 6) == 6; /* SSE and AVX state */
 	cfg->xsave_size = cfg->xcr0 && __get_cpuid_count(0xd, 0, &a, &b, &c, &dx) ? b : 512;

@@ -5,18 +5,23 @@
 
 #include "monitor/vmm/vm.h"
 
-enum host_verdict { HOST_OK, HOST_NOTE, HOST_MISSING };
+/* NOTE: works without, with a difference that the text states. NOT_DIRECT: needed to execute the guest's 32-bit code
+ * directly; without it everything is translated. MISSING: nothing runs. */
+enum host_verdict { HOST_OK, HOST_NOTE, HOST_NOT_DIRECT, HOST_MISSING };
 
 struct host_finding {
 	const char *name;
-	enum host_verdict verdict; /* HOST_NOTE: works without, with a difference that text states */
+	enum host_verdict verdict;
 	char text[160];
 };
 #define HOST_FINDINGS_MAX 16
 
 /* Look at everything; returns how many findings were filled in, in a fixed order. Leaves the process as it was. */
 unsigned host_findings(struct host_finding findings[HOST_FINDINGS_MAX]);
-/* The first missing thing becomes -ENOTSUP with its message; fills cfg's findings about CPU and host. */
-int host_check(struct vm_config *cfg, struct diag *d);
+/*
+ * Choose cfg's engine and mode from what was asked for and what there is, and fill in its findings about CPU and host.
+ * -ENOTSUP with the reason when the host lacks something needed; -EINVAL when the two do not go together.
+ */
+int host_check(struct vm_config *cfg, enum run_mode mode, enum user_mode user, struct diag *d);
 
 #endif

@@ -4,7 +4,7 @@
  *
  * The entry filter tells the guest's system calls from the monitor's, so that no guest's SYSCALL, SYSENTER or
  * INT 0x80 reaches the host kernel: foreign ABI first (on AMD a compat-mode SYSCALL is reported with the IP of
- * the vDSO's landing pad, above 4 GiB), then instruction pointers in the guest's 4 GiB. Its verdict is SIGSYS,
+ * the vDSO's landing pad, above 4 GiB), then instruction pointers in the guest's 4 GiB or the long engine's blocks. Its verdict is SIGSYS,
  * which the VMM turns into what the guest expects.
  *
  * The rules are the boundary: code that broke out into 64-bit mode can jump to the monitor's own SYSCALL
@@ -26,10 +26,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "monitor/vmm/types.h"
+
 #define GUEST_END (1ull << 32)
 
 /* Below GUEST_END, and not longer than it: the sum is out of a filter's reach, but up to 8 GiB nothing lives. */
 #define AT_GUEST SCMP_A0(SCMP_CMP_LT, GUEST_END), SCMP_A1(SCMP_CMP_LE, GUEST_END)
+/* The same in the long engine's second view of the guest. */
+#define AT_WINDOW                                                                                                \
+	SCMP_A0(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(GUEST_END - 1), LONG_WINDOW), SCMP_A1(SCMP_CMP_LE, GUEST_END)
 #define PROT_ONLY(arg)                                                                                       \
 	SCMP_CMP(arg, SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 0)
 
@@ -50,8 +55,14 @@ static int add_rules(scmp_filter_ctx c, int ram_fd, int notify_fd, int trace_fd)
 		  ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 5, AT_GUEST, PROT_ONLY(2),
 				      SCMP_A3(SCMP_CMP_EQ, MAP_SHARED | MAP_FIXED),
 				      SCMP_A4(SCMP_CMP_EQ, (unsigned)ram_fd));
+	err = err
+		  ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 5, AT_WINDOW, PROT_ONLY(2),
+				      SCMP_A3(SCMP_CMP_EQ, MAP_SHARED | MAP_FIXED),
+				      SCMP_A4(SCMP_CMP_EQ, (unsigned)ram_fd));
 	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(munmap), 2, AT_GUEST);
+	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(munmap), 2, AT_WINDOW);
 	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 3, AT_GUEST, PROT_ONLY(2));
+	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 3, AT_WINDOW, PROT_ONLY(2));
 	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(madvise), 2, AT_GUEST);
 	for (size_t i = 0; i < sizeof(futex_ops) / sizeof(futex_ops[0]); i++)
 		err = err
@@ -117,9 +128,10 @@ void jail_free(struct jail *jail)
 
 static struct sock_filter entry_filter[] = {
     LOAD(arch),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 2),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 3),
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, instruction_pointer) + 4),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, LONG_BASE >> 32, 0, 1),
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 };

@@ -91,6 +91,19 @@ static int parse_mode(struct run_options *o, const char *text, struct diag *d)
 	return diag_set(d, -EINVAL, "--mode %s: unknown; one of auto, direct, translate, trap", text);
 }
 
+static int parse_user(struct run_options *o, const char *text, struct diag *d)
+{
+	static const char *const names[] = {
+	    [USER_AUTO] = "auto", [USER_DIRECT] = "direct", [USER_TRANSLATE] = "translate"};
+
+	for (unsigned m = 0; m < ARRAY_LEN(names); m++)
+		if (!strcmp(text, names[m])) {
+			o->user = m;
+			return 0;
+		}
+	return diag_set(d, -EINVAL, "--user %s: unknown; one of auto, direct, translate", text);
+}
+
 static int parse_workers(struct run_options *o, const char *text, struct diag *d)
 {
 	char *end;
@@ -108,6 +121,7 @@ enum {
 	OPT_MEMORY,
 	OPT_CONSOLE,
 	OPT_MODE,
+	OPT_USER,
 	OPT_WORKERS,
 	OPT_AUDIT,
 	OPT_STATS,
@@ -120,6 +134,7 @@ static const struct option longopts[] = {
     {"memory", required_argument, NULL, OPT_MEMORY}, {"console", required_argument, NULL, OPT_CONSOLE},
     {"mode", required_argument, NULL, OPT_MODE},     {"workers", required_argument, NULL, OPT_WORKERS},
     {"audit", required_argument, NULL, OPT_AUDIT},   {"stats", no_argument, NULL, OPT_STATS},
+    {"user", required_argument, NULL, OPT_USER},
     {"unpatched", no_argument, NULL, OPT_UNPATCHED},
     {"trace", required_argument, NULL, OPT_TRACE},   {NULL, 0, NULL, 0},
 };
@@ -139,6 +154,8 @@ static int parse_one(struct run_options *o, int c, const char *arg, struct diag 
 		return parse_console(o, arg, d);
 	case OPT_MODE:
 		return parse_mode(o, arg, d);
+	case OPT_USER:
+		return parse_user(o, arg, d);
 	case OPT_WORKERS:
 		return parse_workers(o, arg, d);
 	case OPT_AUDIT:

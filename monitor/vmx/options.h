@@ -28,6 +28,7 @@ struct run_options {
 	enum console_kind console;
 	const char *console_path; /* CONSOLE_FILE */
 	uint8_t mode;		  /* enum run_mode */
+	uint8_t user;		  /* enum user_mode */
 	bool unpatched;		  /* the image is a Linux kernel as it was built */
 	unsigned workers;
 	const char *audit; /* NULL without */

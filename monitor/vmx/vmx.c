@@ -131,7 +131,6 @@ static int map_memory(struct vmx *x, struct diag *d)
 	cfg->hole_base = x->image.patched ? m->h.hole_base : ABI_HOLE_BASE;
 	cfg->hole_size = x->image.patched ? m->h.hole_size : ABI_HOLE_SIZE;
 	cfg->stubs_size = x->image.stubs.mem_size;
-	cfg->mode = x->o->mode;
 	cfg->n_workers = (uint8_t)x->o->workers;
 	cfg->patched = x->image.patched;
 	memory_layout(cfg);
@@ -192,7 +191,7 @@ static int build(struct vmx *x, struct diag *d)
 {
 	int err;
 
-	if (host_check(&x->cfg, d) || check_outputs(x->o, d))
+	if (host_check(&x->cfg, x->o->mode, x->o->user, d) || check_outputs(x->o, d))
 		return EXIT_STATUS_USER;
 	err = x->o->unpatched ? guest_image_open_unpatched(&x->image, x->o->image, d)
 			      : guest_image_open(&x->image, x->o->image, d);

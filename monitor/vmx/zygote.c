@@ -82,9 +82,9 @@ static void restrict_worker(const struct vm *vm)
 
 	sort(keep, ARRAY_LEN(keep));
 	close_all_but(keep, ARRAY_LEN(keep));
-	/* The arena and RAM as they are mapped, the guest's 4 GiB, and 1 GiB for the program and its stack. */
+	/* The arena and RAM as they are mapped, the guest's 4 GiB (twice with the long engine), and 1 GiB for the rest. */
 	mapped = vm->cfg.arena_size + vm->cfg.tail + vm->cfg.tail_size;
-	limit(RLIMIT_AS, mapped + (5ull << 30));
+	limit(RLIMIT_AS, mapped + ((vm->cfg.engine == ENGINE_LONG ? 9ull : 5ull) << 30));
 	limit(RLIMIT_NOFILE, 0);
 	if (!vm->cfg.trace) { /* someone who traces wants a debugger and a core file, too */
 		limit(RLIMIT_CORE, 0);

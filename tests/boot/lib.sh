@@ -61,6 +61,12 @@ need_guest_space()
 	fi
 }
 
+# lacks_direct: succeeds, printing why, where the host cannot execute 32-bit code directly (then all code is translated)
+lacks_direct()
+{
+	"$pv" run --mode=direct /dev/null 2>&1 | sed -n 's/^paravane: \(host: .*\); leave out --mode=direct$/\1/p' | grep .
+}
+
 # patched KERNEL DIR: patch vmlinuz-KERNEL into DIR/vmlinux-KERNEL.pv
 patched()
 {

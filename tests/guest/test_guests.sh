@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Runs every flat guest of guests.txt (or those named as arguments) in every mode and compares what it prints with
-# NAME.exp. Modes: plain (the image as it is), translate (the same, nothing stepped), auto and trap (patched), w1 and w4 (patched,
-# that many workers), qemu (QEMU TCG as a second opinion, without the lines that start with '~').
+# NAME.exp. Modes: plain (the image as it is), translate (the same, nothing stepped), long (the same as 64-bit code), auto and
+# trap (patched), w1 and w4 (patched, that many workers), qemu (QEMU TCG as a second opinion, without the lines that start with '~').
 # With REBASE=1 the plain mode's output becomes the expected one: review the diff against the SDM.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/boot/lib.sh
@@ -76,12 +76,17 @@ run_guest()
 	fi
 	run_paravane plain "$elf"
 	run_paravane translate "$elf" --mode translate
+	run_paravane long "$elf" --user translate
 	if [ -z "$patch" ]; then
 		run_paravane w4 "$elf" --workers 4
 	elif "$P" patch "$elf" -o "$tmp/pv" >"$tmp/err" 2>&1 && "$P" verify "$elf" "$tmp/pv" >"$tmp/err" 2>&1; then
 		report ok "$name patched and verified"
 		run_paravane auto "$tmp/pv"
-		run_paravane trap "$tmp/pv" --mode trap
+		if [ "$direct_lacks" ]; then
+			report ok "$name trap # SKIP $direct_lacks"
+		else
+			run_paravane trap "$tmp/pv" --mode trap
+		fi
 		run_paravane w1 "$tmp/pv" --workers 1
 		run_paravane w4 "$tmp/pv" --workers 4
 	else
@@ -99,6 +104,7 @@ run_guest()
 
 # Most of a run's time is waiting: several guests at once, each with its own directory and output.
 jobs=0
+direct_lacks=$(lacks_direct)
 while read -r name status flags; do
 	case $name in '' | '#'*) continue ;; esac
 	[ $# -gt 0 ] && [[ " $* " != *" $name "* ]] && continue
