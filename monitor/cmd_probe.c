@@ -48,10 +48,10 @@ static int read_options(int argc, char **argv, struct options *o)
 	return usage_error(o->explain, "no sensitive instruction has this name; docs/policy.md lists them");
 }
 
-static bool host_missing(const struct probe_report *r)
+static bool host_verdict_found(const struct probe_report *r, enum host_verdict verdict)
 {
 	for (unsigned i = 0; i < r->n_host; i++)
-		if (r->host[i].verdict == HOST_MISSING)
+		if (r->host[i].verdict == verdict)
 			return true;
 	return false;
 }
@@ -81,11 +81,12 @@ static int print(const struct options *o, const struct probe_report *r)
 	}
 	if (!o->explain && !o->json) {
 		show_text(stdout, r);
-		printf("\nThis host can%s run guests.\n", host_missing(r) ? "not" : "");
+		printf("\nThis host can%s run guests%s.\n", host_verdict_found(r, HOST_MISSING) ? "not" : "",
+		       host_verdict_found(r, HOST_NOT_DIRECT) ? ", all of their code translated to 64-bit code" : "");
 	}
 	if (err || fflush(stdout) || ferror(stdout))
 		return usage_error("standard output", "cannot be written");
-	return !o->explain && host_missing(r) ? EXIT_STATUS_USER : EXIT_STATUS_OK;
+	return !o->explain && host_verdict_found(r, HOST_MISSING) ? EXIT_STATUS_USER : EXIT_STATUS_OK;
 }
 
 static int probe(int argc, char **argv)

@@ -249,7 +249,7 @@ static void exit_pad(struct vm *vm)
 	uint32_t index = st->world.site, next;
 	const struct manifest_site *site = &vm->manifest.sites[index];
 
-	if (v->cpl == 3) {
+	if (v->cpl == 3 && !vm_long(vm)) {
 		far_from_user(vm);
 		return;
 	}
