@@ -109,6 +109,7 @@ int interrupt_enter(struct vm *vm, unsigned vector, enum event_kind kind, bool h
 
 	if (err < 0)
 		return err;
+	vm->vmm->gate_entered = 1;
 	err = read_gate(vm, vector, kind, &gate);
 	if (err < 0)
 		return err;

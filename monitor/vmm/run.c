@@ -428,7 +428,8 @@ static void step_out_of_line(struct vm *vm)
 	run_count_site(vm, EXIT_STEP, v->eip, OP_NONE);
 	trace_exit(vm, "xol");
 	vm->vmm->step_once = 0;
-	if (xol_step(vm) == 0 && trap) {
+	vm->vmm->gate_entered = 0;
+	if (xol_step(vm) == 0 && trap && !vm->vmm->gate_entered) { /* INT n clears TF and leaves no trap behind, SDM 2A INT */
 		v->dr[6] |= BIT(14); /* BS, SDM 3B 17.2.3 */
 		vcpu_raise(v, EXC_DB, false, 0);
 	}

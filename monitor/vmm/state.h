@@ -175,6 +175,7 @@ struct vmm_state {
 	uint8_t segments_changed; /* at the last exit the guest had loaded a segment register by itself */
 	uint8_t step_once; /* the next instruction goes out of line: it writes to the page it is on, or reaches into one that
 			      must not run */
+	uint8_t gate_entered; /* an interrupt or exception went through a gate since this was cleared */
 	uint8_t redirecting;	  /* an instruction runs on a copy of its operand (xol.c) */
 	uint8_t last_exit;	  /* enum exit_reason, for the cycle counts */
 	uint32_t resume_hint, resume_eip; /* stub address that continues behind the last pad, valid for that eip */

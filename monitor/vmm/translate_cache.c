@@ -69,6 +69,12 @@ static void unchain(struct vm *vm, uint32_t *list)
 	}
 }
 
+/* A slot that no guest address finds: {0, 0} would be found by address 0. */
+static struct lower_slot no_slot(uint32_t eip)
+{
+	return (struct lower_slot){eip & (LOWER_SLOTS - 1) ? 0 : 1, 0};
+}
+
 void cache_publish(struct vm *vm, uint32_t eip, uint32_t code)
 {
 	*slot_of(vm, translate_view(vm), eip) = (struct lower_slot){-eip, code};
@@ -81,7 +87,7 @@ void cache_unpublish_direct(struct vm *vm)
 
 	for (unsigned i = 0; i < LOWER_SLOTS; i++)
 		if (slot[i].code && slot[i].code < vm->cfg.hole_base)
-			slot[i] = (struct lower_slot){0, 0};
+			slot[i] = no_slot(i);
 }
 
 /* --- reachability ------------------------------------------------------------------------------------------ */
@@ -91,7 +97,7 @@ static void make_unreachable(struct vm *vm, struct block *b)
 	struct lower_slot *slot = slot_of(vm, b->view, b->eip);
 
 	if (slot->code == b->code)
-		*slot = (struct lower_slot){0, 0};
+		*slot = no_slot(b->eip);
 	unchain(vm, &b->incoming);
 }
 
@@ -299,6 +305,7 @@ void cache_reset(struct vm *vm)
 	}
 	mem_set(t->bucket, 0, BUCKETS * sizeof(*t->bucket));
 	mem_set(slot_of(vm, VIEW_SUPERVISOR, 0), 0, 2 * ABI_LOOKUP_SIZE);
+	*slot_of(vm, VIEW_SUPERVISOR, 0) = *slot_of(vm, VIEW_USER, 0) = no_slot(0);
 	t->n_blocks = t->n_pages = t->n_sites = t->n_insns = 1;
 	t->n_points = t->code_len = t->pads_len = 0;
 	t->bound = t->pending = 0;

@@ -24,6 +24,10 @@ run_paravane() # mode image options...
 	shift
 	if [ "$term" ]; then
 		"$P" run "$@" $opts --append "$append" --memory 64M </dev/null >"$tmp/out" 2>"$tmp/err" &
+		for ((i = 0; i < 200; i++)); do # it speaks before it does what only a signal ends
+			[ -s "$tmp/out" ] && break
+			sleep 0.1
+		done
 		sleep "$term"
 		kill -TERM $!
 		wait $!
