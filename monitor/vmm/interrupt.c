@@ -8,6 +8,7 @@
 
 #include "monitor/vmm/far.h"
 #include "monitor/vmm/gmem.h"
+#include "monitor/vmm/state.h"
 #include "monitor/vmm/transfer.h"
 #include "monitor/vmm/vm.h"
 

@@ -23,6 +23,7 @@ run_paravane() # mode image options...
 	local mode=$1
 	shift
 	if [ "$term" ]; then
+		: >"$tmp/out"
 		"$P" run "$@" $opts --append "$append" --memory 64M </dev/null >"$tmp/out" 2>"$tmp/err" &
 		for ((i = 0; i < 200; i++)); do # it speaks before it does what only a signal ends
 			[ -s "$tmp/out" ] && break
