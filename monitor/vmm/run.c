@@ -129,7 +129,7 @@ bool run_collect(struct vm *vm)
 	for (unsigned r = 0; r < 8; r++)
 		v->gpr[r] = w->gpr[r];
 	v->eflags = (v->eflags & ~hardware) | (w->eflags & hardware);
-	if (w->stepped && v->cpl == 3)
+	if (w->stepped && v->cpl == 3 && !vm_long(vm)) /* a long block is stepped by the monitor alone */
 		v->eflags |= FL_TF;
 	w->stepped = 0;
 	if (v->cpl != 3)
