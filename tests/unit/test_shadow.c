@@ -384,7 +384,7 @@ NATIVE_TEST(tables_run_out)
 		CHECK_EQ(touch((slot << 21) + 0x41000, 0), SHADOW_MAPPED);
 		CHECK_EQ(frame_seen((slot << 21) + 0x41000), (slot % 8 << 21) + 0x41000);
 	}
-	CHECK_EQ(vm->vmm->workers[0].shadow.n_tables, SHADOW_TABLES);
+	CHECK_EQ(vm->vmm->workers[0].shadow[SHADOW_LOW].n_tables, SHADOW_TABLES);
 	for (unsigned slot = 1; slot <= n; slot += 9) {
 		if (protection((slot << 21) + 0x41000) == -1)
 			gone++;
@@ -422,19 +422,19 @@ NATIVE_TEST(supervisor_pages_are_hidden_from_user_mode)
 	CHECK_EQ(touch(user, ACCESS_USER), SHADOW_MAPPED);
 	CHECK_EQ(touch(supervisor, 0), SHADOW_MAPPED);
 	CHECK_EQ(touch(kernel, 0), SHADOW_MAPPED);
-	CHECK_EQ(vm->vmm->workers[0].shadow.n_super_low, 1);
+	CHECK_EQ(vm->vmm->workers[0].shadow[SHADOW_LOW].n_super_low, 1);
 	shadow_enter_user(vm);
 	CHECK_EQ(protection(user), RW);
 	CHECK_EQ(protection(supervisor), -1);
 	CHECK_EQ(protection(kernel), RW);
-	CHECK_EQ(vm->vmm->workers[0].shadow.n_super_low, 0);
+	CHECK_EQ(vm->vmm->workers[0].shadow[SHADOW_LOW].n_super_low, 0);
 	/* The count follows all ways in and out. */
 	CHECK_EQ(touch(supervisor, 0), SHADOW_MAPPED);
 	CHECK_EQ(touch(supervisor, ACCESS_WRITE), SHADOW_MAPPED);
-	CHECK_EQ(vm->vmm->workers[0].shadow.n_super_low, 1);
+	CHECK_EQ(vm->vmm->workers[0].shadow[SHADOW_LOW].n_super_low, 1);
 	poke32(upte(supervisor), 0);
 	mmu_invlpg(vm, gva(supervisor));
-	CHECK_EQ(vm->vmm->workers[0].shadow.n_super_low, 0);
+	CHECK_EQ(vm->vmm->workers[0].shadow[SHADOW_LOW].n_super_low, 0);
 }
 
 /* Text is read-only and executable at its own address alone; a write through any alias demotes it in all. */
