@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The translator: CPL 0 code that may not run directly runs as translated blocks in the hole (DESIGN section 7).
+ * The translator: CPL 0 code that may not run directly, and with the long engine all code, runs as translated blocks in the
+ * hole (DESIGN section 7).
  *
  * A block is a stretch of guest code from one entry, falling through conditional branches, emitted by
  * hypercalls/lower_block.c: ordinary instructions as they are, sensitive ones lowered. It is found by linear EIP and
