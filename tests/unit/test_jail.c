@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "monitor/vmm/host.h"
+#include "monitor/vmm/types.h"
 #include "monitor/vmx/jail.h"
 
 #define X32_BIT 0x40000000L
@@ -191,6 +192,14 @@ static void mapping_arguments(void **state)
 	assert_false(may(SYS_mmap, (long)&jail & ~4095l, 4096, rw, flags, ram_fd, 0));
 	assert_false(may(SYS_mmap, at, (1l << 32) + 4096, rw, flags, ram_fd, 0));
 	assert_false(may(SYS_mmap, at, 4096, rw | 0x01000000 /* PROT_GROWSDOWN */, flags, ram_fd, 0));
+	/* the long engine's window, and nothing beside it */
+	assert_true(may(SYS_mmap, (long)LONG_WINDOW, 4096, rw, flags, ram_fd, 0));
+	assert_true(may(SYS_mmap, (long)LONG_WINDOW + 0xfffff000, 4096, rw, flags, ram_fd, 0));
+	assert_false(may(SYS_mmap, (long)LONG_WINDOW, 4096, rw, flags, notify_fd, 0));
+	assert_false(may(SYS_mmap, (long)LONG_WINDOW - 4096, 4096, rw, flags, ram_fd, 0));
+	assert_false(may(SYS_mmap, (long)LONG_WINDOW + (1l << 32), 4096, rw, flags, ram_fd, 0));
+	assert_false(may(SYS_mprotect, (long)LONG_BASE, 4096, rw, 0, 0, 0));
+	assert_true(may(SYS_munmap, (long)LONG_WINDOW, 4096, 0, 0, 0, 0));
 	assert_true(may(SYS_mprotect, at, 4096, PROT_EXEC, 0, 0, 0));
 	assert_false(may(SYS_mprotect, (long)&jail & ~4095l, 4096, PROT_EXEC, 0, 0, 0));
 	assert_true(may(SYS_munmap, at, 4096, 0, 0, 0, 0));

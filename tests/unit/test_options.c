@@ -65,6 +65,21 @@ static void everything_given(void **state)
 	assert_true(o.stats);
 }
 
+static void user_modes(void **state)
+{
+	static const char *const names[] = {"auto", "direct", "translate"};
+	struct run_options o;
+
+	(void)state;
+	assert_int_equal(parse(&o, "img", NULL), 0);
+	assert_int_equal(o.user, USER_AUTO);
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		assert_int_equal(parse(&o, "img", "--user", names[i], NULL), 0);
+		assert_int_equal(o.user, i);
+	}
+	assert_int_equal(parse(&o, "img", "--user", "slow", NULL), -EINVAL);
+}
+
 static void modes(void **state)
 {
 	static const char *const names[] = {
@@ -156,7 +171,7 @@ static void refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(defaults),	     cmocka_unit_test(everything_given), cmocka_unit_test(modes), cmocka_unit_test(sizes),
+	    cmocka_unit_test(defaults),	     cmocka_unit_test(everything_given), cmocka_unit_test(modes), cmocka_unit_test(user_modes), cmocka_unit_test(sizes),
 	    cmocka_unit_test(memory_limits), cmocka_unit_test(refused),
 	};
 
