@@ -15,14 +15,53 @@ static size_t page_rest(struct gva at, size_t size)
 	return size < rest ? size : rest;
 }
 
+static struct gmem_page *entry_of(struct vm *vm, struct gva at, unsigned access)
+{
+	unsigned kind = (access & ACCESS_WRITE ? 1 : 0) + (access & ACCESS_USER ? 2 : 0);
+
+	return &vm->tlb.entry[kind][(at.a >> PAGE_SHIFT) % GMEM_TLB_PAGES];
+}
+
+void gmem_forget_page(struct vm *vm, struct gva at)
+{
+	for (unsigned kind = 0; kind < 4; kind++)
+		vm->tlb.entry[kind][(at.a >> PAGE_SHIFT) % GMEM_TLB_PAGES].page = 0;
+}
+
+void gmem_forget(struct vm *vm)
+{
+	mem_set(&vm->tlb, 0, sizeof(vm->tlb));
+}
+
+/* The entry for the page; emptied with all the others when it was filled under another regime. */
+static struct gmem_page *look_up(struct vm *vm, struct gva at, unsigned access)
+{
+	const struct vcpu *v = &vm->vcpu;
+
+	if (vm->tlb.cr3 != v->cr3 || vm->tlb.cr0 != v->cr0 || vm->tlb.cr4 != v->cr4) {
+		gmem_forget(vm);
+		vm->tlb.cr0 = v->cr0;
+		vm->tlb.cr3 = v->cr3;
+		vm->tlb.cr4 = v->cr4;
+	}
+	return entry_of(vm, at, access);
+}
+
 static int translate(struct vm *vm, struct gva at, unsigned access, struct gpa *pa)
 {
+	struct gmem_page *e = look_up(vm, at, access);
 	struct walk w;
 
+	if (!(access & ACCESS_FETCH) && e->page == (at.a >> PAGE_SHIFT) + 1) {
+		*pa = gpa(e->frame + (at.a & (PAGE_SIZE - 1)));
+		return 0;
+	}
 	if (paging_walk(vm, at, access, &w) < 0)
 		return vcpu_raise_pf(&vm->vcpu, at, w.error);
 	paging_mark(vm, &w, access & ACCESS_WRITE);
 	*pa = w.at;
+	if (!(access & ACCESS_FETCH))
+		*e = (struct gmem_page){(at.a >> PAGE_SHIFT) + 1, w.at.a & ~(uint64_t)(PAGE_SIZE - 1)};
 	return 0;
 }
 

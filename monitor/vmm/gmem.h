@@ -16,6 +16,25 @@ enum access {
 	ACCESS_USER = 4, /* rights of CPL 3; without it, of the system (implicit accesses: GDT, IDT, TSS, stacks of CPL 0) */
 };
 
+#define GMEM_TLB_PAGES 64
+
+/*
+ * What the walks of late have found, as a TLB has it (SDM 3A 4.10.2): the monitor reads the same few pages (IDT, GDT, TSS,
+ * stacks) at every exit. Good for the CR0, CR3 and CR4 that it was filled under; gmem_forget() where the guest asks for
+ * forgetting besides.
+ */
+struct gmem_tlb {
+	uint32_t cr0, cr3, cr4;
+	struct gmem_page {
+		uint32_t page; /* linear page number + 1; 0 free */
+		uint64_t frame; /* physical address */
+	} entry[4][GMEM_TLB_PAGES]; /* by ACCESS_WRITE, ACCESS_USER */
+};
+
+/* Forget one page, or all. */
+void gmem_forget_page(struct vm *vm, struct gva at);
+void gmem_forget(struct vm *vm);
+
 /*
  * Copy size bytes (any size; may cross pages) between guest linear memory and buf. 0, or -EFAULT after
  * vcpu_raise_pf(); a write either checks every page before it stores anything, or changes nothing.

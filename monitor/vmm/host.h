@@ -32,10 +32,16 @@ static inline long host_syscall3(long nr, long a, long b, long c)
 	return host_syscall6(nr, a, b, c, 0, 0, 0);
 }
 
-/* Map RAM memfd bytes at the host's address of a guest one; prot is PROT_*. */
+#define HOST_POPULATE_MAX 0x10000u
+
+/*
+ * Map RAM memfd bytes at the host's address of a guest one; prot is PROT_*. A small mapping is made for an access that is
+ * waiting: its pages are filled in at once, which costs less than the host's own fault.
+ */
 static inline long host_mmap(uint64_t at, uint64_t size, int prot, int fd, uint64_t offset)
 {
-	return host_syscall6(SYS_mmap, (long)at, (long)size, prot, MAP_SHARED | MAP_FIXED, fd, (long)offset);
+	return host_syscall6(SYS_mmap, (long)at, (long)size, prot, MAP_SHARED | MAP_FIXED | (size <= HOST_POPULATE_MAX ? MAP_POPULATE : 0),
+			     fd, (long)offset);
 }
 
 static inline long host_munmap(uint64_t at, uint64_t size)

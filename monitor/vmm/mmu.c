@@ -60,6 +60,7 @@ int mmu_set_cr3(struct vm *vm, uint32_t value)
 void mmu_load_cr3(struct vm *vm)
 {
 	vm->vmm->loaded_cr3 = vm->vcpu.cr3;
+	gmem_forget(vm);
 	if (vm->vmm->code.alias_active)
 		shadow_alias(vm, false);
 	translate_check_mappings(vm, false);
@@ -87,6 +88,7 @@ int mmu_set_cr4(struct vm *vm, uint32_t value)
 
 void mmu_invlpg(struct vm *vm, struct gva at)
 {
+	gmem_forget_page(vm, at);
 	shadow_invlpg(vm, at);
 	translate_invlpg(vm, at);
 	worker_log(vm, LOG_INVLPG, at.a);

@@ -16,6 +16,7 @@
 #include "monitor/vmm/io.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/mmu.h"
+#include "monitor/vmm/paging.h"
 #include "monitor/vmm/shadow.h"
 #include "monitor/vmm/shadow_seg.h"
 #include "monitor/vmm/state.h"
@@ -172,6 +173,23 @@ static bool canonical(struct vm *vm, uint32_t raw)
 
 enum decision { GO_DIRECT, GO_TRANSLATE, GO_OUT_OF_LINE, GO_RAISED };
 
+/*
+ * The guest has served a #PF of its user code and comes back to the access: mapping the page now saves the host's fault.
+ * Without a mapping there nothing happens; the access will tell.
+ */
+static void map_what_faulted(struct vm *vm)
+{
+	struct vmm_state *st = vm->vmm;
+	unsigned access = st->faulted.access;
+	struct walk w;
+
+	if (vm->vcpu.eip != st->faulted.eip || vm->vcpu.cr3 != st->faulted.cr3)
+		return;
+	st->faulted.access = 0;
+	if (paging_walk(vm, gva(st->faulted.at), access, &w) == 0)
+		shadow_fault(vm, gva(st->faulted.at), access);
+}
+
 /* Blocks of the long engine take these segments for flat. */
 static enum decision decide_long(struct vm *vm)
 {
@@ -191,6 +209,8 @@ static enum decision decide(struct vm *vm)
 	struct vcpu *v = &vm->vcpu;
 	const struct segment *cs = &v->seg[SEG_CS];
 
+	if (vm->vmm->faulted.access && v->cpl == 3)
+		map_what_faulted(vm);
 	if ((v->cr0 & (CR0_TS | CR0_EM)) || v->shadow || vm->vmm->step_once)
 		return GO_OUT_OF_LINE;
 	if (vm_long(vm))

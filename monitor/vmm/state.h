@@ -175,6 +175,10 @@ struct vmm_state {
 	uint8_t segments_changed; /* at the last exit the guest had loaded a segment register by itself */
 	uint8_t step_once; /* the next instruction goes out of line: it writes to the page it is on, or reaches into one that
 			      must not run */
+	struct { /* the user access whose #PF the guest was given last, until it comes back to it */
+		uint32_t at, eip, cr3;
+		uint8_t access; /* mask of enum access; 0 none */
+	} faulted;
 	uint8_t gate_entered; /* an interrupt or exception went through a gate since this was cleared */
 	uint8_t redirecting;	  /* an instruction runs on a copy of its operand (xol.c) */
 	uint8_t last_exit;	  /* enum exit_reason, for the cycle counts */

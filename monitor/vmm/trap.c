@@ -210,6 +210,12 @@ static int page_fault(struct vm *vm)
 		return 0;
 	case SHADOW_RAISED:
 		run_count(vm, EXIT_PAGE_GUEST);
+		if (vm->vcpu.cpl == 3) {
+			vm->vmm->faulted.at = at;
+			vm->vmm->faulted.eip = vm->vcpu.eip;
+			vm->vmm->faulted.cr3 = vm->vcpu.cr3;
+			vm->vmm->faulted.access = (uint8_t)access;
+		}
 		return -EFAULT;
 	case SHADOW_UNVERIFIED:
 		if (vm->vcpu.cpl != 3) {

@@ -53,11 +53,11 @@ static int add_rules(scmp_filter_ctx c, int ram_fd, int notify_fd, int trace_fd)
 		err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, plain[i], 0);
 	err = err
 		  ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 5, AT_GUEST, PROT_ONLY(2),
-				      SCMP_A3(SCMP_CMP_EQ, MAP_SHARED | MAP_FIXED),
+				      SCMP_A3(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)MAP_POPULATE, MAP_SHARED | MAP_FIXED),
 				      SCMP_A4(SCMP_CMP_EQ, (unsigned)ram_fd));
 	err = err
 		  ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 5, AT_WINDOW, PROT_ONLY(2),
-				      SCMP_A3(SCMP_CMP_EQ, MAP_SHARED | MAP_FIXED),
+				      SCMP_A3(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)MAP_POPULATE, MAP_SHARED | MAP_FIXED),
 				      SCMP_A4(SCMP_CMP_EQ, (unsigned)ram_fd));
 	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(munmap), 2, AT_GUEST);
 	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(munmap), 2, AT_WINDOW);

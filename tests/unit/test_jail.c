@@ -183,6 +183,8 @@ static void mapping_arguments(void **state)
 	(void)state;
 	assert_true(may(SYS_mmap, at, 4096, rw, flags, ram_fd, 0));
 	assert_true(may(SYS_mmap, 0xfffff000, 4096, rw | PROT_EXEC, flags, ram_fd, 0));
+	assert_true(may(SYS_mmap, at, 4096, rw, flags | MAP_POPULATE, ram_fd, 0));
+	assert_false(may(SYS_mmap, at, 4096, rw, flags | MAP_LOCKED, ram_fd, 0));
 	assert_false(may(SYS_mmap, at, 4096, rw, flags, notify_fd, 0));
 	assert_false(may(SYS_mmap, at, 4096, rw, flags, -1, 0));
 	assert_false(may(SYS_mmap, at, 4096, rw, flags | MAP_ANONYMOUS, ram_fd, 0));
