@@ -12,7 +12,8 @@ enum exit_status {
 	EXIT_STATUS_OK = 0,	 /* done; for run: power-off, or a halt with interrupts off */
 	EXIT_STATUS_USER = 2,	 /* bad option, file, image or host: the message says what to do */
 	EXIT_STATUS_MONITOR = 3, /* a fault of ours, or a worker killed from outside */
-	EXIT_STATUS_REFUSED = 4, /* verify: the proof failed; run: image and manifest do not match */
+	EXIT_STATUS_REFUSED = 4, /* verify: the proof failed; run: image and manifest do not match; audit --modules:
+				    some module is damaged, the report says which */
 	EXIT_STATUS_RESET = 10,	 /* run: the guest asked for a reset */
 	EXIT_STATUS_CRASH = 11,	 /* run: guest panic or triple fault */
 };

@@ -30,8 +30,8 @@ static void usage(FILE *out)
 				commands[i]->synopsis, commands[i]->summary);
 	fprintf(out,
 		"\n  paravane --help\n  paravane --version\n\n"
-		"exit status: %d done; %d usage, file or host; %d monitor fault; %d proof failed or image "
-		"refused;\n"
+		"exit status: %d done; %d usage, file or host; %d monitor fault; %d proof failed, image "
+		"refused or module damaged;\n"
 		"             run: %d guest asked for a reset; %d guest crashed\n",
 		EXIT_STATUS_OK, EXIT_STATUS_USER, EXIT_STATUS_MONITOR, EXIT_STATUS_REFUSED, EXIT_STATUS_RESET,
 		EXIT_STATUS_CRASH);

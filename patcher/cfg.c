@@ -70,8 +70,28 @@ static void add_site(struct builder *b, const struct cfg_section *cs, uint64_t v
 						       .section = (uint32_t)(cs - cfg->sections)};
 }
 
+static struct cfg_section *section_bisect(const struct cfg *cfg, uint64_t va)
+{
+	size_t lo = 0, hi = cfg->n_sections;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		struct cfg_section *cs = &cfg->sections[mid];
+
+		if (va < cs->sec->va)
+			hi = mid;
+		else if (va - cs->sec->va < cs->sec->size)
+			return cs->marks ? cs : NULL;
+		else
+			lo = mid + 1;
+	}
+	return NULL;
+}
+
 struct cfg_section *cfg_section_at(const struct cfg *cfg, uint64_t va)
 {
+	if (cfg->img->sections_ordered)
+		return section_bisect(cfg, va);
 	for (size_t i = 0; i < cfg->n_sections; i++) {
 		struct cfg_section *cs = &cfg->sections[i];
 

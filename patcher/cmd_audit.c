@@ -5,15 +5,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hypercalls/command.h"
+#include "patcher/modules.h"
 #include "patcher/patch.h"
 #include "patcher/report.h"
 
 struct options {
 	const char *image, *other, *runtime;
 	struct report_files files;
-	bool all, diff;
+	bool all, diff, modules;
 	struct analysis_options how;
 };
 
@@ -56,6 +58,9 @@ static bool parse_report_option(struct options *o, int c)
 	case 'd':
 		o->diff = true;
 		return true;
+	case 'm':
+		o->modules = true;
+		return true;
 	default:
 		return false;
 	}
@@ -71,6 +76,11 @@ static int parse_images(struct options *o, int argc, char **argv)
 			"paravane audit: --diff gives text, --json and --html only, without --runtime\n");
 		return EXIT_STATUS_USER;
 	}
+	if (o->modules &&
+	    (o->diff || o->runtime || o->files.csv || o->files.sarif || o->files.html || o->how.raw)) {
+		fprintf(stderr, "paravane audit: --modules gives text and --json only\n");
+		return EXIT_STATUS_USER;
+	}
 	o->image = argv[optind];
 	o->other = o->diff ? argv[optind + 1] : NULL;
 	return EXIT_STATUS_OK;
@@ -78,17 +88,13 @@ static int parse_images(struct options *o, int argc, char **argv)
 
 static int parse(struct options *o, int argc, char **argv)
 {
-	static const struct option longs[] = {{"json", required_argument, NULL, 'j'},
-					      {"csv", required_argument, NULL, 'C'},
-					      {"sarif", required_argument, NULL, 'S'},
-					      {"html", required_argument, NULL, 'H'},
-					      {"diff", no_argument, NULL, 'd'},
-					      {"raw", no_argument, NULL, 'r'},
-					      {"base", required_argument, NULL, 'b'},
-					      {"width", required_argument, NULL, 'w'},
-					      {"runtime", required_argument, NULL, 't'},
-					      {"all", no_argument, NULL, 'a'},
-					      {0}};
+	static const struct option longs[] = {
+	    {"json", required_argument, NULL, 'j'},  {"csv", required_argument, NULL, 'C'},
+	    {"sarif", required_argument, NULL, 'S'}, {"html", required_argument, NULL, 'H'},
+	    {"diff", no_argument, NULL, 'd'},	     {"modules", no_argument, NULL, 'm'},
+	    {"raw", no_argument, NULL, 'r'},	     {"base", required_argument, NULL, 'b'},
+	    {"width", required_argument, NULL, 'w'}, {"runtime", required_argument, NULL, 't'},
+	    {"all", no_argument, NULL, 'a'},	     {0}};
 	uint64_t width = 32;
 	int c;
 
@@ -139,6 +145,30 @@ static int report(const struct options *o, const struct analysis *a, struct diag
 	return err;
 }
 
+static int audit_modules(const struct options *o)
+{
+	struct module_results r = {0};
+	struct module_list list;
+	struct diag d = {0};
+	size_t bad = 0;
+	int err = modules_find(&list, o->image, &d);
+
+	if (!err) {
+		err = modules_run(&r, &list, isatty(STDERR_FILENO) ? stderr : NULL, &d);
+		if (!err && o->files.json)
+			err = report_modules_json(o->image, &r, o->files.json, &d);
+		if (!err) {
+			report_modules_text(o->image, &list, &r, o->all, stdout);
+			bad = report_modules_bad(&r);
+		}
+		module_results_free(&r);
+		modules_free(&list);
+	}
+	if (err)
+		fprintf(stderr, "paravane audit: %s\n", d.text);
+	return err ? EXIT_STATUS_USER : bad ? EXIT_STATUS_REFUSED : EXIT_STATUS_OK;
+}
+
 static int audit_run(int argc, char **argv)
 {
 	struct options o = {0};
@@ -148,6 +178,8 @@ static int audit_run(int argc, char **argv)
 
 	if (err)
 		return err;
+	if (o.modules)
+		return audit_modules(&o);
 	if (o.diff) {
 		err = report_diff(o.image, o.other, &o.how, &o.files, o.all, &d);
 		if (err)
@@ -168,7 +200,8 @@ const struct command audit_command = {
     .name = "audit",
     .synopsis = "IMAGE [--json FILE] [--csv FILE] [--sarif FILE] [--html FILE] [--all] [--runtime FILE] "
 		"[--raw --base ADDRESS --width 16|32|64]\n"
-		"       paravane audit --diff OLD NEW [--json FILE] [--html FILE] [--all]",
+		"       paravane audit --diff OLD NEW [--json FILE] [--html FILE] [--all]\n"
+		"       paravane audit --modules DIR|MODULE|INITRAMFS [--json FILE] [--all]",
     .summary = "list the sensitive instructions of a kernel image",
     .run = audit_run,
 };

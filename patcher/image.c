@@ -123,6 +123,12 @@ static int symbol_compare(const void *va, const void *vb)
 	return strcmp(a->name, b->name);
 }
 
+void image_sort_symbols(struct image *img)
+{
+	if (img->n_symbols)
+		qsort(img->symbols, img->n_symbols, sizeof(*img->symbols), symbol_compare);
+}
+
 static int load_symbols(struct image *img, struct diag *d)
 {
 	int err;
@@ -135,8 +141,7 @@ static int load_symbols(struct image *img, struct diag *d)
 		if (!err)
 			img->symbol_source = "kallsyms";
 	}
-	if (img->n_symbols)
-		qsort(img->symbols, img->n_symbols, sizeof(*img->symbols), symbol_compare);
+	image_sort_symbols(img);
 	return 0;
 }
 
@@ -271,8 +276,28 @@ void image_free(struct image *img)
 	memset(img, 0, sizeof(*img));
 }
 
+static const struct image_section *section_bisect(const struct image *img, uint64_t va)
+{
+	size_t lo = 0, hi = img->n_sections;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		const struct image_section *s = &img->sections[mid];
+
+		if (va < s->va)
+			hi = mid;
+		else if (va - s->va < s->size)
+			return s;
+		else
+			lo = mid + 1;
+	}
+	return NULL;
+}
+
 const struct image_section *image_section_at(const struct image *img, uint64_t va)
 {
+	if (img->sections_ordered)
+		return section_bisect(img, va);
 	for (size_t i = 0; i < img->n_sections; i++) {
 		const struct image_section *s = &img->sections[i];
 

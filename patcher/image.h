@@ -12,7 +12,7 @@
 
 #include "hypercalls/diag.h"
 
-enum image_container { IMAGE_ELF, IMAGE_BZIMAGE, IMAGE_RAW };
+enum image_container { IMAGE_ELF, IMAGE_BZIMAGE, IMAGE_RAW, IMAGE_MODULE };
 
 struct image_section {
 	char *name;
@@ -36,7 +36,7 @@ struct image {
 	uint8_t *file;		 /* the file as given */
 	size_t file_size;
 	uint8_t *elf; /* the ELF inside (== file for IMAGE_ELF), with what follows it in the payload (the
-			 relocation list); for IMAGE_RAW the raw bytes */
+			 relocation list); for IMAGE_RAW the raw bytes; for IMAGE_MODULE its sections, relocated */
 	size_t elf_size;
 	size_t setup_offset, setup_size; /* bzImage setup header in `file` (from 0x1f1); 0, 0 without */
 	int width;			 /* 32 or 64 */
@@ -45,6 +45,7 @@ struct image {
 	bool multiboot;			 /* has a Multiboot 1 header (Multiboot specification 0.6.96, 3.1) */
 	struct image_section *sections;
 	size_t n_sections;
+	bool sections_ordered; /* by va, without overlap: lookups may bisect */
 	struct image_symbol *symbols; /* sorted by va */
 	size_t n_symbols;
 	const char *symbol_source;  /* "symtab", "kallsyms", "none" */
@@ -60,6 +61,20 @@ struct image {
  * raw = false to detect the container. 0 or -errno with the place in d; on failure nothing stays allocated.
  */
 int image_load(struct image *img, const char *path, bool raw, uint64_t base, int width, struct diag *d);
+/*
+ * image_module.c: a kernel module (ET_REL, i386 or x86-64) from memory. bytes is malloc'd and the image's afterwards,
+ * also on failure; path names it in messages. The loaded sections stand one behind the other at notional addresses
+ * from image_module_base(), with their relocations applied; symbols of the kernel that it needs get addresses in a
+ * section "*UND*" without bytes. A section, symbol or relocation that cannot be is left out with a note, and
+ * *damaged is set. 0 or -errno as image_load().
+ */
+int image_load_module(struct image *img, const char *path, uint8_t *bytes, size_t size, bool *damaged,
+		      struct diag *d);
+/* Where the kernel puts modules, more or less: MODULES_VADDR of arch/x86. */
+static inline uint64_t image_module_base(int width)
+{
+	return width == 64 ? 0xffffffffc0000000 : 0xf0000000;
+}
 void image_free(struct image *img);
 
 /* Section or symbol that holds va, or NULL. A symbol without size reaches to the next one in its section. */

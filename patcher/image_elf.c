@@ -13,7 +13,7 @@
 
 #include "patcher/image_internal.h"
 
-#define SECTIONS_MAX	20000
+#define SECTIONS_MAX 20000
 #define SYMBOL_NAME_MAX 1024
 
 static void grow_extent(size_t *extent, uint64_t offset, uint64_t size)
@@ -54,6 +54,12 @@ static int check_header(struct image *img, Elf *elf, GElf_Ehdr *eh, struct diag 
 	else
 		return diag_set(d, -ENOTSUP, "%s: ELF header: machine %u is not i386 or x86-64", img->path,
 				eh->e_machine);
+	if (eh->e_type == ET_REL)
+		return diag_set(d, -ENOTSUP,
+				"%s: ELF header: type 1 is a relocatable file; give the linked kernel, or "
+				"for a kernel module "
+				"`audit --modules`",
+				img->path);
 	if (eh->e_type != ET_EXEC && eh->e_type != ET_DYN)
 		return diag_set(d, -ENOTSUP,
 				"%s: ELF header: type %u is not an executable; give the linked kernel",

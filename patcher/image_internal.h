@@ -42,6 +42,7 @@ int image_add_section(struct image *img, const struct image_section *sec, const 
 /* Append one symbol; name is owned by the image afterwards, even on failure. */
 int image_add_symbol(struct image *img, uint64_t va, uint64_t size, char type, char *name);
 void image_drop_symbols(struct image *img);
+void image_sort_symbols(struct image *img);
 
 /* image_elf.c: img->elf, elf_size are set. *extent receives how much of them the ELF itself describes. */
 int image_elf_load(struct image *img, size_t *extent, struct diag *d);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* Decompressing a kernel payload in each of the formats that a bzImage may use. */
+/* Decompressing kernel payloads, modules and initramfs archives in each of the formats that Linux uses. */
 #ifndef PATCHER_PAYLOAD_H
 #define PATCHER_PAYLOAD_H
 
@@ -21,5 +21,19 @@ const char *payload_format(const uint8_t *in, size_t size);
  */
 int payload_unpack(const uint8_t *in, size_t size, size_t out_size, uint8_t **out, const char *where,
 		   struct diag *d);
+
+/* What one compressed member of a stream unpacks to. */
+struct payload_member {
+	uint8_t *bytes; /* malloc'd, the caller's; NULL without any */
+	size_t size;	/* of bytes */
+	size_t used;	/* bytes of the input that were read; another member may follow */
+};
+
+/*
+ * payload_stream.c: unpack the member at the beginning of `in`, of a size that nobody knows ahead (all formats but
+ * lzo). 0 or -errno as above; on -EINVAL *m holds what came out before the damage.
+ */
+int payload_unpack_member(const uint8_t *in, size_t size, struct payload_member *m, const char *where,
+			  struct diag *d);
 
 #endif

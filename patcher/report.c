@@ -33,11 +33,16 @@ const struct plan_site *report_plan_site(const struct analysis *a, const struct 
 
 void report_sha256(const struct image *img, char hex[65])
 {
+	report_sha256_bytes(img->elf, img->elf_size, hex);
+}
+
+void report_sha256_bytes(const uint8_t *bytes, size_t size, char hex[65])
+{
 	struct sha256_ctx ctx;
 	uint8_t digest[32];
 
 	sha256_init(&ctx);
-	sha256_update(&ctx, img->elf_size, img->elf);
+	sha256_update(&ctx, size, bytes);
 	sha256_digest(&ctx, sizeof(digest), digest);
 	for (size_t i = 0; i < sizeof(digest); i++)
 		sprintf(hex + 2 * i, "%02x", digest[i]);

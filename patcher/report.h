@@ -75,5 +75,6 @@ void report_bytes_hex(const struct image *img, const struct cfg_site *site, char
 const struct plan_site *report_plan_site(const struct analysis *a, const struct cfg_site *site);
 /* 64 hexadecimal digits of the SHA-256 of the ELF inside the image, and a NUL. */
 void report_sha256(const struct image *img, char hex[65]);
+void report_sha256_bytes(const uint8_t *bytes, size_t size, char hex[65]);
 
 #endif

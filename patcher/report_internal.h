@@ -11,6 +11,8 @@
 
 /* A JSON string, null for NULL. Names in an image need not be UTF-8: foreign bytes come out as '?'. */
 json_t *report_string(const char *s);
+/* Name and offset of the symbol around va, or null. */
+json_t *report_symbol_json(const struct image *img, uint64_t va);
 const char *report_container_name(const struct image *img); /* "elf", "bzimage", "raw" */
 
 /* The whole report (docs/audit-report.schema.json), or NULL when memory is out. The caller's. */

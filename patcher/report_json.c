@@ -27,7 +27,7 @@ json_t *report_string(const char *s)
 	return plain;
 }
 
-static json_t *symbol_json(const struct image *img, uint64_t va)
+json_t *report_symbol_json(const struct image *img, uint64_t va)
 {
 	const struct image_symbol *sym = image_symbol_at(img, va);
 
@@ -83,14 +83,14 @@ static json_t *site_json(const struct analysis *a, const struct cfg_site *site,
 	    "{s:I, s:s, s:o, s:o, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, "
 	    "s:o, s:o, s:o, s:o, s:o}",
 	    "va", (json_int_t)site->va, "address", address, "section",
-	    report_string(a->cfg.sections[site->section].sec->name), "symbol", symbol_json(&a->img, site->va),
-	    "bytes", bytes, "length", (int)site->len, "disassembly", text, "op", row->id, "mnemonic",
-	    row->mnemonic, "form", row->form, "class", policy_class_name(row->cls), "why", row->reason,
-	    "manual", row->manual, "meaning", row->meaning, "hypercall", hypercall_name(row->hypercall),
-	    "lowering", lowering_name(row->lowering), "origin", cfg_origin_name(site->origin), "tactic",
-	    report_string(ps ? tactic_name(ps->tactic) : NULL), "window", window_json(a, ps),
-	    "unpatched_because", report_string(ps ? ps->reason : NULL), "tried", tried_json(ps), "runtime",
-	    seen_json(rt ? runtime_site_at(rt, site->va) : NULL));
+	    report_string(a->cfg.sections[site->section].sec->name), "symbol",
+	    report_symbol_json(&a->img, site->va), "bytes", bytes, "length", (int)site->len, "disassembly",
+	    text, "op", row->id, "mnemonic", row->mnemonic, "form", row->form, "class",
+	    policy_class_name(row->cls), "why", row->reason, "manual", row->manual, "meaning", row->meaning,
+	    "hypercall", hypercall_name(row->hypercall), "lowering", lowering_name(row->lowering), "origin",
+	    cfg_origin_name(site->origin), "tactic", report_string(ps ? tactic_name(ps->tactic) : NULL),
+	    "window", window_json(a, ps), "unpatched_because", report_string(ps ? ps->reason : NULL), "tried",
+	    tried_json(ps), "runtime", seen_json(rt ? runtime_site_at(rt, site->va) : NULL));
 }
 
 static json_t *unknown_json(const struct analysis *a, const struct runtime_report *rt)
@@ -132,7 +132,7 @@ static json_t *vdso_json(const struct recipe *r)
 const char *report_container_name(const struct image *img)
 {
 	static const char *const names[] = {
-	    [IMAGE_ELF] = "elf", [IMAGE_BZIMAGE] = "bzimage", [IMAGE_RAW] = "raw"};
+	    [IMAGE_ELF] = "elf", [IMAGE_BZIMAGE] = "bzimage", [IMAGE_RAW] = "raw", [IMAGE_MODULE] = "module"};
 
 	return names[img->container];
 }

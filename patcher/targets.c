@@ -12,6 +12,12 @@
 
 const uint8_t *code_at(const struct collect *c, uint64_t va, size_t *avail)
 {
+	if (c->img->sections_ordered) {
+		const struct image_section *s = image_section_at(c->img, va);
+
+		*avail = s && s->exec && s->data ? s->size - (va - s->va) : 0;
+		return *avail ? s->data + (va - s->va) : NULL;
+	}
 	for (size_t i = 0; i < c->n_code; i++) {
 		const struct image_section *s = c->code[i];
 
@@ -195,7 +201,7 @@ int targets_collect(struct targets *t, struct image *img, struct diag *d)
 	collect_symbols(&c);
 	if (img->container == IMAGE_RAW)
 		; /* code and data are one section: words that look like addresses mean nothing */
-	else if (img->n_relocs)
+	else if (img->n_relocs || img->container == IMAGE_MODULE) /* a module's list is whole, even when empty */
 		collect_relocs(&c);
 	else
 		collect_words(&c);

@@ -22,7 +22,9 @@ bool table_by_section(const struct collect *c, struct table *t, const char *sect
 
 bool table_by_symbols(const struct collect *c, struct table *t, const char *start, const char *stop)
 {
-	const struct image_symbol *a = image_symbol_named(c->img, start);
+	/* In a module each table is a section of its own. */
+	const struct image_symbol *a =
+	    c->img->container == IMAGE_MODULE ? NULL : image_symbol_named(c->img, start);
 	const struct image_symbol *b = a ? image_symbol_named(c->img, stop) : NULL;
 	size_t avail;
 	const uint8_t *p;
@@ -60,6 +62,8 @@ bool table_hunt(const struct collect *c, struct table *t, const char *name, cons
 		struct table all = {.name = name, .va = s->va, .p = s->data, .size = s->size};
 		size_t at = -s->va & (align - 1);
 
+		if (c->img->container == IMAGE_MODULE) /* nothing is hidden */
+			break;
 		if (!s->alloc || s->exec || !s->data || (only && strcmp(s->name, section)))
 			continue;
 		while (at < all.size && all.size - at >= stride) {

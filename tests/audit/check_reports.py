@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hold the reports of one audit against their formats and against each other.
 
-usage: check_reports.py json|csv|sarif|diff|html FILE [THE AUDIT'S JSON]
+usage: check_reports.py json|csv|sarif|diff|html|modules FILE [THE AUDIT'S JSON]
 Says what is wrong and ends with 1; 77 when a validator is missing."""
 import csv
 import json
@@ -42,6 +42,33 @@ def check_json(path, _):
             need(len(set(tactics)) == len(tactics), f"{at}: a tactic stands twice")
         need((s["window"] is not None) == (s["tactic"] in ("in-place", "window", "window+tail", "hop", "breakpoint")),
              f"{at}: window of {s['tactic']}")
+
+
+def check_modules(path, _):
+    report = json.load(open(path))
+    schema(report, "docs/audit-modules.schema.json")
+    modules, totals = report["modules"], report["totals"]
+    names = [m["name"] for m in modules]
+    need(names == sorted(names, key=lambda n: n.encode()), "modules are not sorted by name")
+    by_op, replacements = {}, 0
+    for m in modules:
+        live = [s for s in m["sites"] if s["origin"] != "replacement"]
+        need(m["replacements"] == len(m["sites"]) - len(live), f"{m['name']}: replacements")
+        need((m["message"] is None) == (m["status"] == "ok"), f"{m['name']}: message")
+        for c, n in m["by_class"].items():
+            need(n == sum(s["class"] == c for s in live), f"{m['name']}: {c}")
+        for s in m["sites"]:
+            need(len(s["bytes"]) == 2 * s["length"], f"{m['name']}: length")
+        for s in live:
+            by_op[s["op"]] = by_op.get(s["op"], 0) + 1
+        replacements += m["replacements"]
+    need(totals["by_op"] == by_op and totals["sites"] == sum(by_op.values()), "totals: by_op")
+    need(totals["replacements"] == replacements and totals["modules"] == len(modules), "totals")
+    need(totals["instructions"] == sum(m["instructions"] for m in modules), "totals: instructions")
+    for c, n in totals["by_class"].items():
+        need(n == sum(m["by_class"][c] for m in modules), f"totals: {c}")
+    for status in ("damaged", "unreadable"):
+        need(totals[status] == sum(m["status"] == status for m in modules), f"totals: {status}")
 
 
 def check_csv(path, audit):
@@ -139,5 +166,6 @@ def check_html(path, audit):
         need(row[14] == (s["runtime"]["count"] if s["runtime"] else -1), f"{at}: count")
 
 
-check = {"json": check_json, "csv": check_csv, "sarif": check_sarif, "diff": check_diff, "html": check_html}
+check = {"json": check_json, "csv": check_csv, "sarif": check_sarif, "diff": check_diff, "html": check_html,
+         "modules": check_modules}
 check[sys.argv[1]](sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None)

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* One module: unpacked, loaded, its control flow recovered as of a kernel image, and told in text and in JSON. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "patcher/modules.h"
+#include "patcher/patch.h"
+#include "patcher/payload.h"
+#include "patcher/report_internal.h"
+
+struct audit {
+	struct image img;
+	struct targets targets;
+	struct cfg cfg;
+	bool damaged;
+	char sha256[65]; /* of the module unpacked */
+	const char *compression;
+	struct diag d;
+};
+
+static int take_bytes(const struct module_source *s, uint8_t **bytes, size_t *size, struct diag *d)
+{
+	if (s->path)
+		return file_read(s->path, bytes, size, d);
+	*bytes = malloc(s->size + 1);
+	if (!*bytes)
+		return diag_set(d, -ENOMEM, "out of memory");
+	memcpy(*bytes, s->data, s->size);
+	*size = s->size;
+	return 0;
+}
+
+static int unpack(struct audit *a, uint8_t **bytes, size_t *size)
+{
+	const char *format = payload_format(*bytes, *size);
+	struct payload_member m;
+	int err;
+
+	a->compression = format ? format : "none";
+	if (!format)
+		return 0;
+	err = payload_unpack_member(*bytes, *size, &m, "file", &a->d);
+	if (err) {
+		free(m.bytes);
+		return err;
+	}
+	free(*bytes);
+	*bytes = m.bytes;
+	*size = m.size;
+	return 0;
+}
+
+static int load(struct audit *a, const struct module_source *s)
+{
+	uint8_t *bytes = NULL;
+	size_t size = 0;
+	int err = take_bytes(s, &bytes, &size, &a->d);
+
+	if (!err)
+		err = unpack(a, &bytes, &size);
+	if (err) {
+		free(bytes);
+		return err;
+	}
+	report_sha256_bytes(bytes, size, a->sha256);
+	return image_load_module(&a->img, "file", bytes, size, &a->damaged, &a->d);
+}
+
+/* A module may have no code at all: firmware tables, aliases. */
+static bool has_code(const struct image *img)
+{
+	for (size_t i = 0; i < img->n_sections; i++)
+		if (img->sections[i].exec && img->sections[i].data)
+			return true;
+	return false;
+}
+
+static int analyse(struct audit *a)
+{
+	int err = has_code(&a->img) ? targets_collect(&a->targets, &a->img, &a->d) : 0;
+
+	if (!err && has_code(&a->img))
+		err = cfg_build(&a->cfg, &a->img, &a->targets, &a->d);
+	return err;
+}
+
+static void count(struct module_result *r, const struct cfg *cfg)
+{
+	r->instructions = cfg->n_insns;
+	r->undecoded_bytes = cfg->undecoded_bytes;
+	for (size_t i = 0; i < cfg->n_sites; i++) {
+		const struct cfg_site *s = &cfg->sites[i];
+
+		if (s->origin == ORIGIN_REPLACEMENT) {
+			r->replacements++;
+			continue;
+		}
+		r->sites++;
+		r->by_class[policy_get(s->op)->cls]++;
+		r->by_op[s->op]++;
+	}
+}
+
+/* --- text --- */
+
+static void print_site(const struct audit *a, const struct cfg_site *s, FILE *f)
+{
+	const struct image_section *sec = a->cfg.sections[s->section].sec;
+	const struct image_symbol *sym = image_symbol_at(&a->img, s->va);
+	char bytes[2 * INSN_MAX + 1], text[96];
+	size_t avail = 0;
+	const uint8_t *p = image_bytes(&a->img, s->va, &avail);
+
+	report_bytes_hex(&a->img, s, bytes, sizeof(bytes));
+	insn_format(text, sizeof(text), p, avail, s->va, a->img.width);
+	fprintf(f, "    %s+0x%" PRIx64, sec->name, s->va - sec->va);
+	if (sym)
+		fprintf(f, " %s+0x%" PRIx64, sym->name, s->va - sym->va);
+	fprintf(f, "  %s  %s  [%s]%s\n", bytes, text, policy_class_name(policy_get(s->op)->cls),
+		s->origin == ORIGIN_REPLACEMENT ? " replacement: live only once the kernel copies it" : "");
+}
+
+static void print_text(const struct audit *a, FILE *f)
+{
+	for (size_t i = 0; i < a->img.n_notes; i++)
+		fprintf(f, "    note: %s\n", a->img.notes[i]);
+	for (size_t i = 0; i < a->cfg.n_sites; i++)
+		print_site(a, &a->cfg.sites[i], f);
+}
+
+/* --- JSON --- */
+
+static json_t *site_json(const struct audit *a, const struct cfg_site *s)
+{
+	const struct image_section *sec = a->cfg.sections[s->section].sec;
+	const struct policy *row = policy_get(s->op);
+	char bytes[2 * INSN_MAX + 1], text[96];
+	size_t avail = 0;
+	const uint8_t *p = image_bytes(&a->img, s->va, &avail);
+
+	report_bytes_hex(&a->img, s, bytes, sizeof(bytes));
+	insn_format(text, sizeof(text), p, avail, s->va, a->img.width);
+	return json_pack("{s:o, s:I, s:o, s:s, s:i, s:s, s:s, s:s, s:s}", "section", report_string(sec->name),
+			 "offset", (json_int_t)(s->va - sec->va), "symbol",
+			 report_symbol_json(&a->img, s->va), "bytes", bytes, "length", s->len, "disassembly",
+			 text, "op", row->id, "class", policy_class_name(row->cls), "origin",
+			 cfg_origin_name(s->origin));
+}
+
+static json_t *classes_json(const uint32_t by_class[MODULE_CLASSES])
+{
+	json_t *o = json_object();
+
+	for (unsigned c = CLASS_NONE + 1; c < MODULE_CLASSES; c++)
+		json_object_set_new(o, policy_class_name(c), json_integer(by_class[c]));
+	return o;
+}
+
+static char *module_to_json(const struct audit *a, const struct module_source *s,
+			    const struct module_result *r, const char *message)
+{
+	static const char *const status[] = {"ok", "damaged", "unreadable"};
+	json_t *sites = json_array(), *notes = json_array(), *o;
+	char *text;
+
+	for (size_t i = 0; i < a->img.n_notes; i++)
+		json_array_append_new(notes, report_string(a->img.notes[i]));
+	for (size_t i = 0; i < a->cfg.n_sites; i++)
+		json_array_append_new(sites, site_json(a, &a->cfg.sites[i]));
+	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:i, s:I, s:I, s:i, s:o, s:o, s:o}", "name",
+		      report_string(s->name), "status", status[r->status], "message",
+		      report_string(*message ? message : NULL), "compression",
+		      a->compression ? a->compression : "none", "sha256", a->sha256, "width", a->img.width,
+		      "instructions", (json_int_t)r->instructions, "undecoded_bytes",
+		      (json_int_t)r->undecoded_bytes, "replacements", (int)r->replacements, "by_class",
+		      classes_json(r->by_class), "notes", notes, "sites", sites);
+	text = o && json_array_size(sites) == a->cfg.n_sites ? json_dumps(o, JSON_COMPACT) : NULL;
+	json_decref(o);
+	return text;
+}
+
+static struct module_result *pack(struct module_result *head, const char *message, const char *text,
+				  const char *json)
+{
+	struct module_result *r;
+	char *p;
+
+	head->message_size = (uint32_t)strlen(message) + 1;
+	head->text_size = (uint32_t)strlen(text) + 1;
+	head->json_size = (uint32_t)strlen(json) + 1;
+	r = malloc(sizeof(*r) + head->message_size + head->text_size + head->json_size);
+	if (!r)
+		return NULL;
+	*r = *head;
+	p = (char *)(r + 1);
+	memcpy(p, message, head->message_size);
+	memcpy(p + head->message_size, text, head->text_size);
+	memcpy(p + head->message_size + head->text_size, json, head->json_size);
+	return r;
+}
+
+struct module_result *module_audit(const struct module_source *source, uint32_t index)
+{
+	struct audit a = {0};
+	struct module_result head = {.index = index}, *r = NULL;
+	char *text = NULL, *json;
+	size_t text_size;
+	const char *message = "";
+	FILE *f;
+	int err;
+
+	if (source->damage)
+		err = diag_set(&a.d, -EINVAL, "%s", source->damage);
+	else
+		err = load(&a, source);
+	if (!err)
+		err = analyse(&a);
+	head.status = err ? MODULE_UNREADABLE : a.damaged ? MODULE_DAMAGED : MODULE_OK;
+	if (err)
+		message = a.d.text;
+	else if (a.damaged)
+		message = a.img.n_notes ? a.img.notes[0] : "damaged";
+	count(&head, &a.cfg);
+	f = open_memstream(&text, &text_size);
+	if (f) {
+		print_text(&a, f);
+		fclose(f);
+	}
+	json = module_to_json(&a, source, &head, message);
+	if (text && json)
+		r = pack(&head, message, text, json);
+	free(text);
+	free(json);
+	cfg_free(&a.cfg);
+	targets_free(&a.targets);
+	image_free(&a.img);
+	return r;
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The audit of many kernel modules at once: `paravane audit --modules`. A directory tree, a module or an initramfs
+ * becomes a list of sources; worker processes take one after the other and leave a result each. A module that cannot
+ * be read, or that takes its worker down with it, is named and costs nobody else.
+ */
+#ifndef PATCHER_MODULES_H
+#define PATCHER_MODULES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "hypercalls/diag.h"
+#include "hypercalls/policy.h"
+
+#define MODULE_CLASSES (CLASS_BY_OPERAND + 1)
+
+struct module_source {
+	char *name;	     /* within the tree or the archive, for people */
+	char *path;	     /* file to read, or NULL */
+	const uint8_t *data; /* without a path: contents, inside one of the list's buffers */
+	size_t size;
+	char *damage; /* no module at all, but something that could not be read; or NULL */
+};
+
+struct module_list {
+	struct module_source *sources; /* sorted by name */
+	size_t n;
+	uint8_t **buffers; /* what data points into */
+	size_t n_buffers;
+};
+
+/* modules_find.c: 0 or -errno. Directories are walked, symbolic links in them not followed. */
+int modules_find(struct module_list *list, const char *path, struct diag *d);
+void modules_free(struct module_list *list);
+
+enum module_status {
+	MODULE_OK,
+	MODULE_DAMAGED,	   /* a part could not be read, the rest is in the result */
+	MODULE_UNREADABLE, /* nothing could be read */
+};
+
+/* What a worker hands back of one module. */
+struct module_result {
+	uint64_t instructions, undecoded_bytes;
+	uint32_t index; /* in the list */
+	uint8_t status; /* enum module_status */
+	uint32_t sites; /* all but replacements */
+	uint32_t replacements;
+	uint32_t by_class[MODULE_CLASSES], by_op[OP_COUNT]; /* of sites */
+	uint32_t message_size, text_size, json_size;	    /* of what follows, each with its NUL */
+	/* message: why it is damaged; text: a line for each site; json: an object of docs/audit-modules.schema.json */
+};
+static inline const char *module_message(const struct module_result *r)
+{
+	return (const char *)(r + 1);
+}
+static inline const char *module_text(const struct module_result *r)
+{
+	return module_message(r) + r->message_size;
+}
+static inline const char *module_json(const struct module_result *r)
+{
+	return module_text(r) + r->text_size;
+}
+
+/* module_audit.c: read one module. malloc'd, or NULL without memory. Reads nothing but the source. */
+struct module_result *module_audit(const struct module_source *source, uint32_t index);
+
+/* modules_run.c: one result for each source, in the order of the list. */
+struct module_results {
+	const struct module_result **results;
+	size_t n;
+	struct module_spool *spools;
+	size_t n_spools;
+};
+/* `progress`: a terminal for the bar, or NULL. 0 or -errno. */
+int modules_run(struct module_results *r, const struct module_list *list, FILE *progress, struct diag *d);
+void module_results_free(struct module_results *r);
+
+/* report_modules.c. all: the sites of each module too. */
+void report_modules_text(const char *path, const struct module_list *list, const struct module_results *r,
+			 bool all, FILE *f);
+int report_modules_json(const char *path, const struct module_results *r, const char *file, struct diag *d);
+/* How many are not MODULE_OK. */
+size_t report_modules_bad(const struct module_results *r);
+
+#endif
