@@ -157,6 +157,20 @@ static void apply_xcr0(const struct vm *vm, uint32_t leaf, uint32_t subleaf, uin
 	}
 }
 
+uint32_t cpuid_xsave_size(uint64_t xcr0)
+{
+	uint32_t size = 512 + 64, r[4], i;
+
+	for (i = 2; i < 63; i++) {
+		if (!(xcr0 >> i & 1))
+			continue;
+		cpuid_host(0xd, i, r);
+		if (size < r[CPUID_EBX] + r[CPUID_EAX])
+			size = r[CPUID_EBX] + r[CPUID_EAX];
+	}
+	return size;
+}
+
 /* Size of the compacted format with all of XCR0's components, SDM 1 13.4.3. */
 static uint32_t compacted_size(uint64_t xcr0)
 {
@@ -173,7 +187,7 @@ static uint32_t compacted_size(uint64_t xcr0)
 	return size;
 }
 
-/* XSAVE enumeration. The guest's XCR0 is the host's or nothing (XSETBV), so its sizes do not change. */
+/* XSAVE enumeration. The guest's XCR0 is one value or nothing (XSETBV), so its sizes do not change. */
 static void xsave_leaf(const struct vm *vm, uint32_t subleaf, uint32_t out[4])
 {
 	uint64_t xcr0 = vm->cfg.xcr0;
@@ -182,7 +196,7 @@ static void xsave_leaf(const struct vm *vm, uint32_t subleaf, uint32_t out[4])
 		return;
 	if (subleaf == 0) {
 		out[CPUID_EAX] = (uint32_t)xcr0;
-		out[CPUID_EBX] = out[CPUID_ECX] = vm->cfg.xsave_size;
+		out[CPUID_EBX] = out[CPUID_ECX] = cpuid_xsave_size(xcr0);
 		out[CPUID_EDX] = (uint32_t)(xcr0 >> 32);
 	} else if (subleaf == 1) {
 		cpuid_host(0xd, 1, out);

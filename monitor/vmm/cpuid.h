@@ -18,4 +18,13 @@ void cpuid_read(const struct vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t o
 void cpuid_host(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 bool cpuid_host_is_amd(void); /* or Hygon: AMD's MSRs */
 
+/*
+ * Components of XCR0 that a guest may have: x87, SSE, AVX, AVX-512. CPUID hides the features of all others (PKU, MPX,
+ * AMX), and a kernel that sees no feature does not ask for its state.
+ */
+#define CPUID_XCR0 0xe7u
+
+/* Bytes of the standard format of XSAVE with these components (SDM 1 13.4.2). */
+uint32_t cpuid_xsave_size(uint64_t xcr0);
+
 #endif

@@ -85,7 +85,7 @@ int handle_xsetbv(struct vm *vm, const struct insn *insn)
 	(void)insn;
 	if (!(v->cr4 & CR4_OSXSAVE))
 		return vcpu_raise(v, EXC_UD, false, 0);
-	/* XCR0 stays the host's: user code reads it by XGETBV natively, so only that value may be asked for. */
+	/* XCR0 stays the host's, which the instructions run under: a guest takes all that it is offered, or nothing. */
 	if (v->cpl || v->gpr[REG_CX] || value != vm->cfg.xcr0)
 		return gp0(vm);
 	return EMU_NEXT;

@@ -78,8 +78,7 @@ struct vm_config {
 	bool patched;	  /* a manifest is present */
 	bool trace;
 	bool fpu_avx; /* host has AVX: expose XSAVE */
-	uint64_t xcr0;
-	uint32_t xsave_size;
+	uint64_t xcr0; /* the guest's: of the host's what CPUID_XCR0 allows */
 	uint64_t tsc_start;	 /* host TSC at guest time 0 */
 	uint64_t tsc_hz;
 	uint32_t tsc_to_ns_mul; /* ns = (tsc * mul) >> 32 after shifting tsc by tsc_shift; see clock.h */

@@ -21,6 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "monitor/vmm/cpuid.h"
+
 #define HWCAP2_FSGSBASE_BIT 2 /* arch/x86/include/uapi/asm/hwcap2.h */
 #define KERNEL_MAJOR 5
 #define KERNEL_MINOR 14
@@ -341,7 +343,7 @@ static int choose_engine(struct vm_config *cfg, enum run_mode mode, enum user_mo
 int host_check(struct vm_config *cfg, enum run_mode mode, enum user_mode user, struct diag *d)
 {
 	struct host_finding f[HOST_FINDINGS_MAX];
-	unsigned n = host_findings(f), a, b, c, dx;
+	unsigned n = host_findings(f);
 	const struct host_finding *missing = first(f, n, HOST_MISSING);
 	int err;
 
@@ -350,8 +352,7 @@ int host_check(struct vm_config *cfg, enum run_mode mode, enum user_mode user, s
 	err = choose_engine(cfg, mode, user, first(f, n, HOST_NOT_DIRECT), d);
 	if (err)
 		return err;
-	cfg->xcr0 = read_xcr0();
+	cfg->xcr0 = read_xcr0() & CPUID_XCR0;
 	cfg->fpu_avx = (cfg->xcr0 & 6) == 6; /* SSE and AVX state */
-	cfg->xsave_size = cfg->xcr0 && __get_cpuid_count(0xd, 0, &a, &b, &c, &dx) ? b : 512;
 	return 0;
 }
