@@ -41,8 +41,8 @@ BENCH_CFLAGS := -m32 -static -no-pie -fno-pie -O2 -march=i686 -mfpmath=387 -pthr
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_RUNS ?= 20000
 
-.PHONY: all rebase setup check check-ready unit flat demo guests boots boot-time bench headers layers tidy format format-check fuzz fuzz-run \
-	install docs clean distclean
+.PHONY: all rebase setup check check-ready check-compat check-compat-ready unit flat demo guests boots boot-time bench \
+	headers layers tidy format format-check fuzz fuzz-run install docs clean distclean
 all: $(B)/paravane
 
 $(B)/paravane: $(OBJ)
@@ -102,6 +102,11 @@ guests:
 demo: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) all guests
 	@B=$(B) tests/boot/demo.sh
+# What only a host that executes 32-bit code shows, on a host that QEMU makes.
+check-compat: setup
+	@$(MAKE) --no-print-directory check-compat-ready
+check-compat-ready: all guests $(GUEST_ELF) $(patsubst %.c,$(B)/%,$(shell grep -l '"tests/unit/native.h"' tests/unit/test_*.c))
+	@B=$(B) tests/host/check-compat.sh
 boots: all guests
 	@B=$(B) BOOTS=10 PARAVANE_TEST_TIMEOUT=7200 tests/run $(wildcard tests/boot/test_boot_*.sh)
 boot-time: all guests

@@ -9,6 +9,7 @@
 #
 #   vmlinuz-686 vmlinuz-686-pae vmlinuz-amd64 busybox VERSIONS
 #   modules-686.tar: of the same package as vmlinuz-686, those that the tests load
+#   modules-amd64.tar: of the same package as vmlinuz-amd64, those that tests/host/run-in-tcg.sh loads
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 out=$PWD/build/guests
@@ -20,6 +21,7 @@ want=()
 [ -s "$out/vmlinuz-amd64" ] || want+=("vmlinuz-amd64 linux-image-amd64 amd64")
 [ -s "$out/busybox" ] || want+=("busybox busybox-static i386")
 [ -s "$out/modules-686.tar" ] || want+=("modules-686.tar linux-image-686 i386")
+[ -s "$out/modules-amd64.tar" ] || want+=("modules-amd64.tar linux-image-amd64 amd64")
 [ ${#want[@]} -eq 0 ] && exit 0
 
 exec 9>"$out/.lock"
@@ -76,55 +78,98 @@ images_of()
 	} | awk '!seen[$0]++'
 }
 
-# modules DEB TAR: an ext4 stack, a block device for it, and the kernel's own tests that fit.
+# modules_of FILE: for 686 an ext4 stack, a block device for it, and the kernel's own tests that fit; for amd64 what
+# a root file system over virtio needs. What a kernel has built in is no file, and is left out.
+modules_of()
+{
+	case $1 in
+	modules-686.tar) echo crc16 crc32c_generic mbcache jbd2 ext4 brd test_static_key_base test_static_keys ;;
+	modules-amd64.tar) echo virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci fscache \
+		netfs 9pnet 9pnet_virtio 9p overlay ;;
+	esac
+}
+
+# modules DEB TAR NAME...
 modules()
 {
-	local dir m
+	local dir m deb=$1 tar=$2
+	shift 2
 	dir=$(mktemp -d)
 	mkdir "$dir/flat"
-	dpkg-deb --fsys-tarfile "$1" | tar -x -C "$dir" ./lib/modules
-	for m in crc16 crc32c_generic mbcache jbd2 ext4 brd test_static_key_base test_static_keys; do
+	dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$dir" ./lib/modules
+	for m; do
 		find "$dir/lib/modules" -name "$m.ko" -exec cp {} "$dir/flat/" \;
 	done
-	tar -C "$dir/flat" -cf "$2" .
+	tar -C "$dir/flat" -cf "$tar" .
 	rm -rf "$dir"
+}
+
+# version_of FILE: package and version that it came from, when it is there
+version_of()
+{
+	[ -s "$out/$1" ] && sed -n "s/^$1 //p" "$out/VERSIONS" 2>/dev/null
+}
+
+# record FILE DEB
+record()
+{
+	{
+		grep -v "^$1 " "$out/VERSIONS" 2>/dev/null
+		echo "$1 $(dpkg-deb --show --showformat '${Package} ${Version}' "$2")"
+	} >"$out/VERSIONS.part"
+	mv "$out/VERSIONS.part" "$out/VERSIONS"
+	echo "guests: $(grep "^$1 " "$out/VERSIONS")"
+}
+
+# image DEB FILE
+image()
+{
+	local from
+	from=$(dpkg-deb --fsys-tarfile "$1" | tar -t | grep '^\./boot/vmlinuz-' | head -n 1)
+	[ -n "$from" ] && dpkg-deb --fsys-tarfile "$1" | tar -xO "$from" >"$2"
 }
 
 fetch()
 {
-	local file=$1 pkg=$2 arch=$3 from=$2 deb='' p
+	local file=$1 pkg=$2 arch=$3 deb='' p kernel=''
 
+	case $file in
+	modules-*)
+		kernel=${file#modules-}
+		kernel=vmlinuz-${kernel%.tar} ;;
+	esac
 	case $pkg in
 	linux-image-*)
-		for p in $(images_of "$arch" "$pkg"); do
+		for p in $(version_of "${kernel:-none}" | cut -d' ' -f1) $(images_of "$arch" "$pkg"); do
 			deb=$(download "$arch" "$p") && break
-		done
-		from=./boot/vmlinuz-${p:-}
-		from=${from/vmlinuz-linux-image-/vmlinuz-}
-		[[ $file = modules-* ]] && from=./lib/modules ;;
+		done ;;
 	*)
-		deb=$(download "$arch" "$pkg")
-		from=./bin/busybox ;;
+		deb=$(download "$arch" "$pkg") ;;
 	esac
 	if [ -z "$deb" ]; then
 		echo "guests: no version of $pkg ($arch) could be fetched; the end of apt's log:" >&2
 		tail -n 8 "$log" >&2
 		return 1
 	fi
-	if [ "$from" = ./lib/modules ]; then
-		modules "$deb" "$out/$file.part"
-	elif ! dpkg-deb --fsys-tarfile "$deb" | tar -xO "$from" >"$out/$file.part"; then
-		echo "guests: $(basename "$deb") holds no $from" >&2
+	case $file in
+	modules-*)
+		# shellcheck disable=SC2046 # a list of words
+		modules "$deb" "$out/$file.part" $(modules_of "$file") ;;
+	vmlinuz-*)
+		image "$deb" "$out/$file.part" ;;
+	*)
+		dpkg-deb --fsys-tarfile "$deb" | tar -xO ./bin/busybox >"$out/$file.part" ;;
+	esac || {
+		echo "guests: $(basename "$deb") does not hold what $file is made of" >&2
 		return 1
-	fi
+	}
 	mv "$out/$file.part" "$out/$file"
-	{
-		grep -v "^$file " "$out/VERSIONS" 2>/dev/null
-		echo "$file $(dpkg-deb --show --showformat '${Package} ${Version}' "$deb")"
-	} >"$out/VERSIONS.part"
-	mv "$out/VERSIONS.part" "$out/VERSIONS"
+	record "$file" "$deb"
+	# Modules fit the kernel of their own package only.
+	if [ -n "$kernel" ] && [ "$(version_of "$kernel")" != "$(version_of "$file")" ]; then
+		image "$deb" "$out/$kernel.part" && mv "$out/$kernel.part" "$out/$kernel" && record "$kernel" "$deb"
+	fi
 	rm -f "$deb"
-	echo "guests: $(grep "^$file " "$out/VERSIONS")"
 }
 
 echo "guests: fetching ${#want[@]} packages with apt"

@@ -339,6 +339,7 @@ static inline int protection(uint32_t at)
 
 static inline void native_child(void (*body)(void), const char *name)
 {
+	const char *patience = getenv("NATIVE_TIMEOUT"); /* s, for emulated hosts */
 	int status;
 	pid_t pid;
 
@@ -354,7 +355,7 @@ static inline void native_child(void (*body)(void), const char *name)
 		    signal(SIGFPE, SIG_DFL);
 		native_case = name;
 		text_reset();
-		alarm(60); /* a lost kick hangs */
+		alarm(patience ? (unsigned)atoi(patience) : 60); /* a lost kick hangs */
 		body();
 		_exit(0);
 	}

@@ -1,0 +1,106 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# check-compat.sh [boots|units|guests]...: what only a host that executes 32-bit code can show, on a host that TCG
+# makes (run-in-tcg.sh): the patched 686 kernel boots to its end with the battery's output under every mode of the
+# direct engine, the flat guests run patched and direct, and so do the unit tests that run guest code natively. TAP.
+# All of it is `make check-compat`, which builds what is needed first. What TCG gets wrong stands in
+# tests/host/tcg-excluded.txt. MODES="--mode=trap ..." boots with these options instead.
+cd "$(dirname "$0")/../.." || exit 1
+. tests/boot/lib.sh
+if [ -z "${IN_TCG-}" ]; then
+	mkdir -p "$B/compat"
+	patched 686 "$B/compat" >"$B/compat/log" 2>&1 || {
+		tail -n 5 "$B/compat/log"
+		exit 1
+	}
+	TCG_TIMEOUT=${TCG_TIMEOUT:-3600} BOOT_TIMEOUT=${BOOT_TIMEOUT:-900} exec tests/host/run-in-tcg.sh \
+		env MODES="${MODES-}" "$0" "$@"
+fi
+excluded=tests/host/tcg-excluded.txt
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export CMOCKA_MESSAGE_OUTPUT=TAP NATIVE_TIMEOUT=600
+
+# excuse PROGRAM TEST: why TCG fails it; fails when it should not
+excuse()
+{
+	sed -n "s/^$1 $2 //p" "$excluded" | grep .
+}
+
+boots()
+{
+	local options start status
+
+	for options in ${MODES:---mode=auto --mode=trap --mode=translate --user=translate}; do
+		start=$SECONDS
+		# shellcheck disable=SC2086 # words
+		boot_test "$B/compat/vmlinux-686.pv" "$work/console" --memory 256M $options
+		status=$?
+		battery_of "$work/console" >"$work/battery"
+		if [ $status -ne 0 ]; then
+			tap 1 "686 $options: exit status $status" "$work/console"
+		else
+			diff -u tests/boot/battery.exp "$work/battery" >"$work/diff"
+			tap $? "686 $options, $((SECONDS - start)) s" "$work/diff"
+		fi
+	done
+}
+
+# one PROGRAM OUTPUT STATUS: its results, with its name, less what TCG fails
+one()
+{
+	local program=$1 out=$2 status=$3 line name why seen=0
+
+	while IFS= read -r line; do
+		name=${line#*ok }
+		name=${name#*- }
+		case $line in
+		*ok\ *\#\ SKIP*)
+			name=${line#*# SKIP }
+			seen=$((seen + 1))
+			tap 1 "$program $name: skipped on a host that has what it needs" "$out" ;;
+		ok\ *)
+			seen=$((seen + 1))
+			if why=$(excuse "$program" "$name"); then
+				tap 1 "$program $name: passes, so it does not belong in $excluded ($why)"
+			else
+				tap 0 "$program $name"
+			fi ;;
+		not\ ok\ *)
+			seen=$((seen + 1))
+			if why=$(excuse "$program" "$name"); then
+				tap 0 "$program $name # SKIP $why"
+			else
+				tap 1 "$program $name" "$out"
+			fi ;;
+		esac
+	done < <(grep -E '^(not )?ok ' "$out")
+	if [ $seen -eq 0 ] || { [ "$status" -ne 0 ] && ! grep -q '^not ok' "$out"; }; then
+		tap 1 "$program: exit status $status, $seen tests reported" "$out"
+	fi
+}
+
+units()
+{
+	local source program
+
+	for source in $(grep -l '"tests/unit/native.h"' tests/unit/test_*.c); do
+		program=${source##*/}
+		program=${program%.c}
+		"$B/tests/unit/$program" </dev/null >"$work/out" 2>&1
+		one "$program" "$work/out" $?
+	done
+}
+
+guests()
+{
+	tests/guest/test_guests.sh </dev/null >"$work/out" 2>&1
+	one test_guests "$work/out" $?
+}
+
+lacks_direct && tap 1 "this host executes 32-bit code" && exit 1
+for part in ${*:-units guests boots}; do
+	$part
+done
+echo "1..$tap_n"
+exit $tap_failed
