@@ -106,6 +106,8 @@ struct targets {
 	size_t n_targets;
 	struct rewritten *rewritten; /* sorted by start */
 	size_t n_rewritten;
+	struct context *contexts; /* what tables say of places (context.h); sorted by start */
+	size_t n_contexts;
 };
 
 /*

@@ -120,6 +120,7 @@ static void print_site(const struct audit *a, const struct cfg_site *s, FILE *f)
 		fprintf(f, " %s+0x%" PRIx64, sym->name, s->va - sym->va);
 	fprintf(f, "  %s  %s  [%s]%s\n", bytes, text, policy_class_name(policy_get(s->op)->cls),
 		s->origin == ORIGIN_REPLACEMENT ? " replacement: live only once the kernel copies it" : "");
+	report_context_text(&a->img, &a->targets, s, "        ", f);
 }
 
 static void print_text(const struct audit *a, FILE *f)
@@ -142,11 +143,11 @@ static json_t *site_json(const struct audit *a, const struct cfg_site *s)
 
 	report_bytes_hex(&a->img, s, bytes, sizeof(bytes));
 	insn_format(text, sizeof(text), p, avail, s->va, a->img.width);
-	return json_pack("{s:o, s:I, s:o, s:s, s:i, s:s, s:s, s:s, s:s}", "section", report_string(sec->name),
-			 "offset", (json_int_t)(s->va - sec->va), "symbol",
+	return json_pack("{s:o, s:I, s:o, s:s, s:i, s:s, s:s, s:s, s:s, s:o}", "section",
+			 report_string(sec->name), "offset", (json_int_t)(s->va - sec->va), "symbol",
 			 report_symbol_json(&a->img, s->va), "bytes", bytes, "length", s->len, "disassembly",
 			 text, "op", row->id, "class", policy_class_name(row->cls), "origin",
-			 cfg_origin_name(s->origin));
+			 cfg_origin_name(s->origin), "context", report_context_json(&a->img, &a->targets, s));
 }
 
 static json_t *classes_json(const uint32_t by_class[MODULE_CLASSES])

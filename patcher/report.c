@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "hypercalls/policy.h"
+#include "patcher/context.h"
 
 #define CLASS_COUNT (CLASS_BY_OPERAND + 1)
 
@@ -141,6 +142,20 @@ static void print_symbol(const struct image *img, uint64_t va, FILE *f)
 		fprintf(f, "?");
 }
 
+void report_context_text(const struct image *img, const struct targets *t, const struct cfg_site *site, const char *indent,
+			 FILE *f)
+{
+	const struct context *found[CONTEXT_MAX];
+	size_t n = context_find(t, site->va, site->len, found, CONTEXT_MAX);
+
+	for (size_t i = 0; i < n; i++) {
+		char text[256];
+
+		context_describe(found[i], img, text, sizeof(text));
+		fprintf(f, "%s%s: %s\n", indent, context_table(found[i]), text);
+	}
+}
+
 static void print_row(const struct analysis *a, const struct cfg_site *site, const struct plan_site *ps,
 		      const struct runtime_site *seen, FILE *f)
 {
@@ -160,6 +175,7 @@ static void print_row(const struct analysis *a, const struct cfg_site *site, con
 	else if (ps)
 		fprintf(f, "    %s%s%s\n", tactic_name(ps->tactic), ps->reason ? ": " : "",
 			ps->reason ? ps->reason : "");
+	report_context_text(&a->img, &a->targets, site, "    ", f);
 	if (seen)
 		fprintf(f, "    at run time: %" PRIu64 " times, %s%s%s\n", seen->count, seen->kind,
 			*seen->reason ? ": " : "", seen->reason);

@@ -71,6 +71,9 @@ int report_diff(const char *old_path, const char *new_path, const struct analysi
 
 /* Shared by all forms. */
 void report_bytes_hex(const struct image *img, const struct cfg_site *site, char *buf, size_t cap);
+/* A line for each table of the kernel that names the instruction (context.h). */
+void report_context_text(const struct image *img, const struct targets *t, const struct cfg_site *site, const char *indent,
+			 FILE *f);
 /* The plan's row for a site, or NULL (replacements, images that are only audited). */
 const struct plan_site *report_plan_site(const struct analysis *a, const struct cfg_site *site);
 /* 64 hexadecimal digits of the SHA-256 of the ELF inside the image, and a NUL. */

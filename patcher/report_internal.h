@@ -13,6 +13,8 @@
 json_t *report_string(const char *s);
 /* Name and offset of the symbol around va, or null. */
 json_t *report_symbol_json(const struct image *img, uint64_t va);
+/* What the kernel's tables say of the instruction: an array, perhaps empty. */
+json_t *report_context_json(const struct image *img, const struct targets *t, const struct cfg_site *site);
 const char *report_container_name(const struct image *img); /* "elf", "bzimage", "raw" */
 
 /* The whole report (docs/audit-report.schema.json), or NULL when memory is out. The caller's. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "hypercalls/policy.h"
+#include "patcher/context.h"
 #include "patcher/report_internal.h"
 
 json_t *report_string(const char *s)
@@ -35,6 +36,27 @@ json_t *report_symbol_json(const struct image *img, uint64_t va)
 		return json_null();
 	return json_pack("{s:o, s:I}", "name", report_string(sym->name), "offset",
 			 (json_int_t)(va - sym->va));
+}
+
+json_t *report_context_json(const struct image *img, const struct targets *t, const struct cfg_site *site)
+{
+	static const char *const roles[] = {"site", "replacement", "fixup", "target"};
+	const struct context *found[CONTEXT_MAX];
+	size_t n = context_find(t, site->va, site->len, found, CONTEXT_MAX);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		char text[256], feature[32];
+
+		context_describe(found[i], img, text, sizeof(text));
+		context_feature(found[i], feature, sizeof(feature));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:o, s:b, s:o}", "table", context_table(found[i]),
+						"role", roles[found[i]->role], "feature",
+						report_string(*feature ? feature : NULL), "inverted",
+						(int)found[i]->inverted, "text", report_string(text)));
+	}
+	return list;
 }
 
 static json_t *window_json(const struct analysis *a, const struct plan_site *ps)
@@ -81,16 +103,17 @@ static json_t *site_json(const struct analysis *a, const struct cfg_site *site,
 	snprintf(address, sizeof(address), "0x%llx", (unsigned long long)site->va);
 	return json_pack(
 	    "{s:I, s:s, s:o, s:o, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, "
-	    "s:o, s:o, s:o, s:o, s:o}",
+	    "s:o, s:o, s:o, s:o, s:o, s:o}",
 	    "va", (json_int_t)site->va, "address", address, "section",
 	    report_string(a->cfg.sections[site->section].sec->name), "symbol",
 	    report_symbol_json(&a->img, site->va), "bytes", bytes, "length", (int)site->len, "disassembly",
 	    text, "op", row->id, "mnemonic", row->mnemonic, "form", row->form, "class",
 	    policy_class_name(row->cls), "why", row->reason, "manual", row->manual, "meaning", row->meaning,
 	    "hypercall", hypercall_name(row->hypercall), "lowering", lowering_name(row->lowering), "origin",
-	    cfg_origin_name(site->origin), "tactic", report_string(ps ? tactic_name(ps->tactic) : NULL),
-	    "window", window_json(a, ps), "unpatched_because", report_string(ps ? ps->reason : NULL), "tried",
-	    tried_json(ps), "runtime", seen_json(rt ? runtime_site_at(rt, site->va) : NULL));
+	    cfg_origin_name(site->origin), "context", report_context_json(&a->img, &a->targets, site),
+	    "tactic", report_string(ps ? tactic_name(ps->tactic) : NULL), "window", window_json(a, ps),
+	    "unpatched_because", report_string(ps ? ps->reason : NULL), "tried", tried_json(ps), "runtime",
+	    seen_json(rt ? runtime_site_at(rt, site->va) : NULL));
 }
 
 static json_t *unknown_json(const struct analysis *a, const struct runtime_report *rt)

@@ -80,6 +80,24 @@ void add_rewritten(struct collect *c, uint64_t va, size_t len, enum target_sourc
 	    (struct rewritten){.start = va, .end = va + (len < avail ? len : avail), .source = source};
 }
 
+void add_context(struct collect *c, const struct context *context)
+{
+	struct context *p;
+
+	if (c->err || context->end <= context->start || !is_code(c, context->start))
+		return;
+	if (c->t->n_contexts == c->contexts_cap) {
+		c->contexts_cap = c->contexts_cap ? 2 * c->contexts_cap : 1024;
+		p = realloc(c->t->contexts, c->contexts_cap * sizeof(*p));
+		if (!p) {
+			c->err = -ENOMEM;
+			return;
+		}
+		c->t->contexts = p;
+	}
+	c->t->contexts[c->t->n_contexts++] = *context;
+}
+
 /* The ELF entry of Linux is a physical address. */
 static void collect_entry(struct collect *c)
 {
@@ -158,9 +176,27 @@ static int compare_rewritten(const void *va, const void *vb)
 	return a->source - b->source;
 }
 
+static int compare_contexts(const void *va, const void *vb)
+{
+	const struct context *a = va, *b = vb;
+
+	if (a->start != b->start)
+		return a->start < b->start ? -1 : 1;
+	if (a->source != b->source)
+		return a->source - b->source;
+	if (a->role != b->role)
+		return a->role - b->role;
+	if (a->other != b->other)
+		return a->other < b->other ? -1 : 1;
+	return a->feature < b->feature ? -1 : a->feature > b->feature;
+}
+
 static void sort_unique(struct targets *t)
 {
 	size_t n = 0;
+
+	if (t->n_contexts)
+		qsort(t->contexts, t->n_contexts, sizeof(*t->contexts), compare_contexts);
 
 	if (t->n_targets)
 		qsort(t->targets, t->n_targets, sizeof(*t->targets), compare_targets);
@@ -241,5 +277,6 @@ void targets_free(struct targets *t)
 {
 	free(t->targets);
 	free(t->rewritten);
+	free(t->contexts);
 	memset(t, 0, sizeof(*t));
 }

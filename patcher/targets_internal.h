@@ -3,13 +3,14 @@
 #ifndef PATCHER_TARGETS_INTERNAL_H
 #define PATCHER_TARGETS_INTERNAL_H
 
+#include "patcher/context.h"
 #include "patcher/image.h"
 #include "patcher/image_internal.h"
 
 struct collect {
 	struct targets *t;
 	struct image *img;
-	size_t targets_cap, rewritten_cap;
+	size_t targets_cap, rewritten_cap, contexts_cap;
 	int err; /* first -errno; every call below does nothing after it */
 	size_t n_code;
 	const struct image_section **code; /* executable sections with bytes */
@@ -32,6 +33,13 @@ bool is_mapped(const struct collect *c, uint64_t va);
 /* Both ignore addresses outside code (callers count those). */
 void add_target(struct collect *c, uint64_t va, enum target_source source);
 void add_rewritten(struct collect *c, uint64_t va, size_t len, enum target_source source);
+
+/* What a table says of its `end - start` bytes; ignored outside code. */
+void add_context(struct collect *c, const struct context *context);
+static inline void add_context_site(struct collect *c, uint64_t va, size_t len, enum target_source source)
+{
+	add_context(c, &(struct context){.start = va, .end = va + len, .feature = CONTEXT_NO_FEATURE, .source = source});
+}
 
 /* The address that the signed 32-bit word at offset `at` of the table names, relative to its own place. */
 static inline uint64_t prel(const struct collect *c, const struct table *t, size_t at)

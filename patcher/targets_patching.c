@@ -52,6 +52,17 @@ static bool jump_entry(const struct collect *c, const struct table *t, size_t at
 	return (!jump || jump == target) && is_mapped(c, key) && !is_code(c, key);
 }
 
+static void label_context(struct collect *c, uint64_t site, size_t len, uint64_t target)
+{
+	struct context x = {.start = site, .end = site + len, .other = target, .feature = CONTEXT_NO_FEATURE,
+			    .source = TARGET_JUMP_LABEL};
+
+	add_context(c, &x);
+	x = (struct context){.start = target, .end = target + 1, .other = site, .feature = CONTEXT_NO_FEATURE,
+			     .source = TARGET_JUMP_LABEL, .role = CONTEXT_TARGET};
+	add_context(c, &x);
+}
+
 static void collect_jump_labels(struct collect *c)
 {
 	size_t stride = c->img->width == 64 ? 16 : 12, bad = 0, n = 0;
@@ -67,6 +78,8 @@ static void collect_jump_labels(struct collect *c)
 		size_t len = label_len(c, site, &jump);
 
 		bad += !jump_entry(c, &t, at);
+		if (len)
+			label_context(c, site, len, prel(c, &t, at + 4));
 		add_target(c, prel(c, &t, at + 4), TARGET_JUMP_LABEL);
 		add_target(c, site, TARGET_JUMP_LABEL_SITE);
 		add_rewritten(c, site, len ? len : 5, TARGET_JUMP_LABEL_SITE);
@@ -99,6 +112,7 @@ static void collect_static_call_sites(struct collect *c)
 		bad += !static_call_entry(c, &t, at);
 		add_target(c, prel(c, &t, at), TARGET_STATIC_CALL_SITE);
 		add_rewritten(c, prel(c, &t, at), 5, TARGET_STATIC_CALL_SITE);
+		add_context_site(c, prel(c, &t, at), 5, TARGET_STATIC_CALL);
 	}
 	table_note_bad(c, &t, bad, n);
 }
@@ -119,6 +133,7 @@ static void collect_trampolines(struct collect *c)
 			if (hit - s->data >= 5 && (hit[-5] == 0xe9 || hit[-5] == 0xc3)) {
 				add_target(c, va, TARGET_STATIC_CALL_SITE);
 				add_rewritten(c, va, 5, TARGET_STATIC_CALL_SITE);
+				add_context_site(c, va, 5, TARGET_STATIC_CALL);
 				if (hit[-5] == 0xe9)
 					add_target(c, image_wrap(c->img, va + 5 + (int64_t)les32(hit - 4)),
 						   TARGET_STATIC_CALL);
@@ -152,6 +167,30 @@ static bool alternative_entry_14(const struct collect *c, const struct table *t,
 	return alternative_fits(c, t, at, 12);
 }
 
+/*
+ * The feature is a u16 behind the two addresses; its bit 15 says that the CPU must lack it. From 6.3 that is bit 0 of
+ * the u16 that follows.
+ */
+static void alternative_context(struct collect *c, const struct table *t, size_t at, size_t stride, size_t len_at)
+{
+	uint64_t site = prel(c, t, at), repl = prel(c, t, at + 4);
+	size_t len = t->p[at + len_at], repl_len = t->p[at + len_at + 1];
+	uint16_t feature = le16(t->p + at + 8);
+	struct context x = {.start = site,
+			    .end = site + len,
+			    .other = repl_len ? repl : 0,
+			    .feature = feature & 0x7fff,
+			    .inverted = stride == 14 ? t->p[at + 10] & 1 : feature >> 15,
+			    .source = TARGET_ALTERNATIVE};
+
+	add_context(c, &x);
+	x.role = CONTEXT_REPLACEMENT;
+	x.start = repl;
+	x.end = repl + repl_len;
+	x.other = site;
+	add_context(c, &x);
+}
+
 static void collect_alternatives(struct collect *c)
 {
 	static const size_t strides[] = {12, 13, 14, 0}, len_at[] = {10, 10, 12};
@@ -171,6 +210,8 @@ static void collect_alternatives(struct collect *c)
 		const uint8_t *r = code_at(c, repl, &avail);
 
 		bad += !tests[pick](c, &t, at);
+		if (tests[pick](c, &t, at))
+			alternative_context(c, &t, at, strides[pick], len_at[pick]);
 		add_target(c, site, TARGET_ALTERNATIVE);
 		add_target(c, image_wrap(c->img, site + len), TARGET_ALTERNATIVE);
 		add_rewritten(c, site, len, TARGET_ALTERNATIVE);
@@ -202,6 +243,7 @@ static void collect_paravirt(struct collect *c)
 		bad += !is_code(c, site);
 		add_target(c, site, TARGET_PARAVIRT);
 		add_rewritten(c, site, t.p[at + word + 1], TARGET_PARAVIRT);
+		add_context_site(c, site, t.p[at + word + 1], TARGET_PARAVIRT);
 	}
 	table_note_bad(c, &t, bad, n);
 }
@@ -269,6 +311,7 @@ static void collect_sites(struct collect *c)
 				continue;
 			add_target(c, site, lists[i].source);
 			add_rewritten(c, site, len, lists[i].source);
+			add_context_site(c, site, len, lists[i].source);
 		}
 		table_note_bad(c, &t, bad, n);
 	}
@@ -326,6 +369,8 @@ static void collect_ftrace(struct collect *c)
 		bad += !ftrace_site(c, va);
 		add_target(c, va, TARGET_FTRACE_SITE);
 		add_rewritten(c, va, 5, TARGET_FTRACE_SITE);
+		if (ftrace_site(c, va))
+			add_context_site(c, va, 5, TARGET_FTRACE_SITE);
 	}
 	table_note_bad(c, &t, bad, n);
 }

@@ -14,6 +14,17 @@ static bool extable_entry(const struct collect *c, const struct table *t, size_t
 	return is_code(c, prel(c, t, at)) && is_code(c, prel(c, t, at + 4));
 }
 
+static void extable_context(struct collect *c, uint64_t site, uint64_t fixup)
+{
+	struct context x = {.start = site, .end = site + 1, .other = fixup, .feature = CONTEXT_NO_FEATURE,
+			    .source = TARGET_EXTABLE};
+
+	add_context(c, &x);
+	x = (struct context){.start = fixup, .end = fixup + 1, .other = site, .feature = CONTEXT_NO_FEATURE,
+			     .source = TARGET_EXTABLE, .role = CONTEXT_FIXUP};
+	add_context(c, &x);
+}
+
 static void collect_extable(struct collect *c)
 {
 	static const size_t strides[] = {12, 8, 0};
@@ -32,6 +43,8 @@ static void collect_extable(struct collect *c)
 		bad += !extable_entry(c, &t, at);
 		add_target(c, prel(c, &t, at), TARGET_EXTABLE_SITE);
 		add_target(c, prel(c, &t, at + 4), TARGET_EXTABLE);
+		if (extable_entry(c, &t, at))
+			extable_context(c, prel(c, &t, at), prel(c, &t, at + 4));
 	}
 	table_note_bad(c, &t, bad, n);
 }
@@ -132,6 +145,7 @@ static void collect_bugs(struct collect *c)
 
 		bad += !tests[pick](c, &t, at);
 		add_target(c, va, TARGET_BUG);
+		add_context_site(c, va, 2, TARGET_BUG);
 		/* WARN is UD2 as well: the handler steps over its two bytes and goes on. */
 		add_target(c, image_wrap(c->img, va + 2), TARGET_BUG);
 	}

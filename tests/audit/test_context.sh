@@ -1,0 +1,142 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What the kernel's tables say of a site, in text and JSON: of a linked kernel and of a module, i386 and x86-64, and for
+# each layout of the alternatives; and that Debian's kernels explain all their replacements.
+cd "$(dirname "$0")/../.." || exit 1
+B=${B:-build/rel}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+n=0
+failed=0
+
+result() # status name
+{
+	n=$((n + 1))
+	case $1 in
+	0) echo "ok $n - $2" ;;
+	77) echo "ok $n - $2 # SKIP $(tail -n 1 "$work/out")" ;;
+	*)
+		head -n 20 "$work/out" | sed 's/^/# /'
+		echo "not ok $n - $2"
+		failed=1
+		;;
+	esac
+}
+
+# source FEATURE FIELDS: SMAP is word 9 bit 20, ALWAYS word 3 bit 21. FIELDS stand behind the feature, TAIL behind the
+# lengths.
+source_of() # not-SMAP fields, plain fields, tail, word directive
+{
+	cat <<S
+.text
+.globl _start
+_start: call alt
+	call faults
+	call label
+	call always
+	ret
+alt: rdmsr
+	nop
+	ret
+always: rdtsc
+	ret
+faults: wrmsr
+	ret
+fixup: cli
+	ret
+label: .byte 0x0f, 0x1f, 0x44, 0, 0
+	ret
+on: sti
+	ret
+lacks: hlt
+	ret
+.section .altinstr_replacement, "ax"
+repl: stac
+	nop
+repl2: clac
+repl3: cli
+.section .altinstructions, "a"
+	.long alt - ., repl - .; .word 9*32+20; $2; .byte 3, 3; $3
+	.long lacks - ., repl2 - .; $1; .byte 1, 3; $3
+	.long always - ., repl3 - .; .word 3*32+21; $2; .byte 2, 1; $3
+.section __ex_table, "a"
+	.long faults - ., fixup - ., 0
+	.long alt - ., fixup - ., 0
+.section __jump_table, "aw"
+	.long label - ., on - .; $4 key - .
+.data
+	.long 0
+key: .long 0, 0
+S
+}
+
+want='{
+ "rdmsr": [["exception table", "site", null, false], ["alternatives", "site", "SMAP", false]],
+ "rdtsc": [["alternatives", "site", "ALWAYS", false]],
+ "wrmsr": [["exception table", "site", null, false]],
+ "cli": [["exception table", "fixup", null, false], ["exception table", "fixup", null, false],
+  ["alternatives", "replacement", "ALWAYS", false]],
+ "sti": [["jump labels", "target", null, false]],
+ "hlt": [["alternatives", "site", "SMAP", true]],
+ "stac": [["alternatives", "replacement", "SMAP", false]],
+ "clac": [["alternatives", "replacement", "SMAP", true]]}'
+
+same() # jq path of the sites
+{
+	jq -e --argjson want "$want" "[$1[] | {key: .disassembly, value: [.context[] | [.table, .role, .feature, .inverted]]}] |
+		group_by(.key) | map({key: .[0].key, value: (map(.value) | add)}) | from_entries | . == \$want, ." \
+		"$work/r.json" >"$work/out" && [ "$(head -n 1 "$work/out")" = true ]
+}
+
+for w in 32 64; do
+	emulation=elf_i386 key=.long at=0xc0100000
+	[ $w = 64 ] && emulation=elf_x86_64 key=.quad at=0xffffffff81000000
+	for layout in 12 13 14; do
+		case $layout in
+		12) source_of '.word 0x8000+9*32+20' '' '' $key ;;
+		13) source_of '.word 0x8000+9*32+20' '' '.byte 0' $key ;;
+		14) source_of '.word 9*32+20, 1' '.word 0' '' $key ;;
+		esac >"$work/s.s"
+		as --$w -o "$work/m.ko" "$work/s.s" && ld -m $emulation -z noseparate-code -Ttext=$at -e _start \
+			-o "$work/image" "$work/m.ko" 2>"$work/out" || exit 1
+		"$B/paravane" audit "$work/image" --all --json "$work/r.json" >"$work/text" 2>&1
+		same .sites
+		result $? "$w: kernel, alternatives of $layout bytes"
+		python3 tests/audit/check_reports.py json "$work/r.json" >"$work/out" 2>&1
+		result $? "$w: kernel, alternatives of $layout bytes: schema"
+		"$B/paravane" audit --modules "$work/m.ko" --all --json "$work/r.json" >"$work/mtext" 2>&1
+		same '.modules[0].sites'
+		result $? "$w: module, alternatives of $layout bytes"
+		python3 tests/audit/check_reports.py modules "$work/r.json" >"$work/out" 2>&1
+		result $? "$w: module, alternatives of $layout bytes: schema"
+	done
+	cat "$work/text" "$work/mtext" >"$work/out"
+	ok=0
+	for text in "$work/text" "$work/mtext"; do
+		grep -q 'alternatives: replaced by the code at .* if the CPU has SMAP' "$text" || ok=1
+		grep -q 'alternatives: copied over alt+0x0 if the CPU has SMAP; not live before' "$text" || ok=1
+		grep -q 'alternatives: copied over lacks+0x0 if the CPU lacks SMAP' "$text" || ok=1
+		grep -q 'alternatives: copied over always+0x0 at every boot' "$text" || ok=1
+		grep -q 'exception table: may fault; then goes on at fixup+0x0' "$text" || ok=1
+		grep -q 'exception table: where a fault at faults+0x0 goes on' "$text" || ok=1
+		grep -q 'jump labels: reached by the jump label at label+0x0' "$text" || ok=1
+	done
+	result $ok "$w: the same in words"
+done
+
+for kernel in 686 amd64; do
+	if [ -r "build/guests/vmlinuz-$kernel" ]; then
+		"$B/paravane" audit "build/guests/vmlinuz-$kernel" --json "$work/r.json" >"$work/out" 2>&1
+		jq -e '[.sites[] | select(.origin == "replacement")] | length > 200 and
+			all(.[]; any(.context[]; .role == "replacement" and .feature != null))' "$work/r.json" >"$work/out" 2>&1
+		result $? "kernel $kernel: every replacement has its CPU feature"
+		jq -e '[.sites[] | select(.disassembly == "stac" or .disassembly == "clac") | .context[0].feature] |
+			unique == ["SMAP"]' "$work/r.json" >"$work/out" 2>&1
+		result $? "kernel $kernel: stac and clac are live under SMAP"
+	else
+		echo "no kernel: make guests" >"$work/out"
+		result 77 "kernel $kernel"
+	fi
+done
+echo "1..$n"
+exit $failed
