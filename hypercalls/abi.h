@@ -77,6 +77,12 @@
 #define VCPU_GS_BASE 0x6c
 #define VCPU_FLAG_SLOT 0x70 /* 8 bytes through which PUSHFQ and POPFQ go */
 #define VCPU_FLAG_SLOT_END 0x78
+/* For each segment, in enum seg order: a load of the selector that is loaded already, while its descriptor is the same. */
+#define VCPU_RELOAD 0x80
+#define VCPU_RELOAD_LEN 24
+#define VCPU_RELOAD_AT 0	 /* 64 bits: where the descriptor is */
+#define VCPU_RELOAD_MINUS_DESC 8 /* 64 bits: 0 - its bytes */
+#define VCPU_RELOAD_MINUS_SEL 16 /* 0 - the selector; 1: always leave for the monitor */
 
 /* Services for a guest that knows where it runs (GATE_CALL, VMCALL, VMMCALL). */
 #define ABI_CALL_BASE 0x50560000 /* "PV": apart from the numbers of KVM, whose clock signature CPUID shows */
@@ -103,7 +109,11 @@ struct vcpu_page {
 	uint32_t reserved2;
 	uint64_t fs_at, gs_at;
 	uint32_t fs_base, gs_base;
-	uint64_t flag_slot;
+	uint64_t flag_slot, reserved3;
+	struct vcpu_reload {
+		uint64_t descriptor_at, minus_descriptor;
+		uint32_t minus_sel, reserved;
+	} reload[6];
 };
 
 _Static_assert(offsetof(struct vcpu_page, target) == VCPU_TARGET, "abi.h");
@@ -113,6 +123,9 @@ _Static_assert(offsetof(struct vcpu_page, cr4) == VCPU_CR4, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, fs_at) == VCPU_FS_AT, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, gs_base) == VCPU_GS_BASE, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, flag_slot) == VCPU_FLAG_SLOT, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, reload) == VCPU_RELOAD, "abi.h");
+_Static_assert(sizeof(struct vcpu_reload) == VCPU_RELOAD_LEN, "abi.h");
+_Static_assert(offsetof(struct vcpu_reload, minus_sel) == VCPU_RELOAD_MINUS_SEL, "abi.h");
 #endif
 
 #endif

@@ -135,6 +135,55 @@ static void seg_read(const struct long_ctx *c, struct lower_insn *in, struct pla
 	}
 }
 
+/* Leave, unless RCX is 0; its value is in R9. */
+static void leave_unless_zero(const struct long_ctx *c, struct lower_insn *in)
+{
+	struct place cx = long_inside(c, in, POINT_R9_CX);
+
+	LONG_EMIT(c, cx, 0xe3, 8);	    /* jrcxz over the exit */
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
+	emit_exit(c->l, in, long_inside(c, in, 0));
+}
+
+/* ES, DS, FS or GS from a register or the stack. Kernels mostly load what is loaded already: then nothing happens. */
+static bool seg_load_inline(const struct insn *i)
+{
+	enum seg s = insn_sreg(i);
+
+	if (s == SEG_CS || s == SEG_SS || s >= SEG_COUNT)
+		return false;
+	if (i->map == 0 && i->opcode == 0x8e)
+		return !i->has_mem;
+	return !i->has_modrm && !(i->prefixes & INSN_OPSIZE);
+}
+
+static void seg_load(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	static const uint8_t load64[] = {0x4c, OPCODE_LOAD};
+	const struct insn *i = &in->insn;
+	bool pop = !i->has_modrm;
+	uint8_t from_reg[] = {0x44, 0x0f, 0xb7, (uint8_t)(0xc0 | (i->rm & 7))}; /* movzwl %reg,%r8d */
+	uint32_t reload = vcpu(c, VCPU_RELOAD + VCPU_RELOAD_LEN * (uint32_t)insn_sreg(i));
+	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX);
+
+	if (pop)
+		LONG_EMIT(c, first, 0x65, 0x67, 0x44, 0x0f, 0xb7, 0x04, 0x24); /* movzwl %gs:(%esp),%r8d */
+	else
+		emit(c->l, first, from_reg, sizeof(from_reg));
+	LONG_EMIT(c, inside, 0x49, 0x89, 0xc9); /* mov %rcx,%r9 */
+	long_hole(c, inside, load64 + 1, 1, REG_CX, reload + VCPU_RELOAD_MINUS_SEL, 0, 0);
+	LONG_EMIT(c, cx, 0x42, 0x8d, 0x0c, 0x01); /* lea (%rcx,%r8),%ecx */
+	leave_unless_zero(c, in);
+	long_hole(c, cx, load64, 2, 2, reload + VCPU_RELOAD_AT, 0, 0); /* to R10, R11 */
+	long_hole(c, cx, load64, 2, 3, reload + VCPU_RELOAD_MINUS_DESC, 0, 0);
+	LONG_EMIT(c, cx, 0x49, 0x8b, 0x0a);	  /* mov (%r10),%rcx */
+	LONG_EMIT(c, cx, 0x4a, 0x8d, 0x0c, 0x19); /* lea (%rcx,%r11),%rcx */
+	leave_unless_zero(c, in);
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
+	if (pop)
+		long_stack_add(c, inside, 4);
+}
+
 static void cr_read(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
 	const struct insn *i = &in->insn;
@@ -163,6 +212,9 @@ void long_sensitive(const struct long_ctx *c, struct lower_insn *in, struct plac
 		seg_read(c, in, first);
 	else if (how == LOWER_CR_READ && supervisor)
 		cr_read(c, in, first);
+	else if (policy_get(in->insn.op)->hypercall == HC_SEG_LOAD && supervisor && !in->exit_only &&
+		 seg_load_inline(&in->insn))
+		seg_load(c, in, first);
 	else
 		emit_exit(c->l, in, first);
 }

@@ -76,8 +76,32 @@ static uint64_t base_pointer(const struct vm *vm, enum seg s)
 	return segment_is_unlimited(seg) ? LONG_BASE + vm->cfg.hole_base + ABI_VCPU_PAGE + field : 1ull << 63;
 }
 
+/* The descriptor that a segment was loaded from, if that was the GDT's and stands where it did; 0 otherwise. */
+static uint64_t loaded_descriptor(const struct vm *vm, const struct segment *s)
+{
+	uint32_t limit = s->attr & ATTR_G ? s->limit >> 12 : s->limit;
+	uint32_t lo = s->base << 16 | (limit & 0xffff);
+	uint32_t hi = (s->base & 0xff000000) | (s->base >> 16 & 0xff) | s->attr | (limit & 0xf0000);
+
+	if (!(s->sel & ~3) || s->sel & 4 || (s->sel | 7) > vm->vcpu.gdtr.limit || !(s->attr & ATTR_P))
+		return 0;
+	return (uint64_t)hi << 32 | lo;
+}
+
+static void prepare_reload(struct vm *vm, enum seg s)
+{
+	const struct segment *seg = &vm->vcpu.seg[s];
+	uint64_t descriptor = loaded_descriptor(vm, seg);
+	struct vcpu_reload *r = &vm_vcpu_page(vm)->reload[s];
+
+	r->descriptor_at = LONG_WINDOW + (uint32_t)(vm->vcpu.gdtr.base + (seg->sel & ~7u));
+	r->minus_descriptor = -descriptor;
+	r->minus_sel = descriptor ? -(uint32_t)seg->sel : 1;
+}
+
 static void prepare_long(struct vm *vm)
 {
+	static const uint8_t reloaded[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
 	struct vcpu_page *page = vm_vcpu_page(vm);
 	struct world *w = &vm->vmm->world;
 
@@ -85,6 +109,8 @@ static void prepare_long(struct vm *vm)
 	page->gs_base = vm->vcpu.seg[SEG_GS].base;
 	page->fs_at = base_pointer(vm, SEG_FS);
 	page->gs_at = base_pointer(vm, SEG_GS);
+	for (unsigned i = 0; vm->vcpu.cpl != 3 && i < ARRAY_LEN(reloaded); i++)
+		prepare_reload(vm, reloaded[i]);
 	w->cs = ABI_HOST_CS64;
 	w->ss = ABI_HOST_DS;
 }
