@@ -16,6 +16,7 @@
 #define SPACE_MAX ((uint64_t)224 << 20) /* below the end of a 32-bit address space, for both widths */
 #define SECTION_GAP 16			/* keeps the end of a section apart from the next one's start */
 #define UNDEFINED_STEP 16
+#define UNDEFINED_ROOM 65536 /* behind the last one: elements of an array of the kernel */
 
 struct section {
 	GElf_Shdr sh;
@@ -284,7 +285,8 @@ static int read_symbols(struct module *m, struct diag *d)
 	if (bad)
 		damage(m, "symbol table: %zu of %zu symbols name no place in the file", bad, m->n_symbols);
 	if (m->end > undefined) {
-		struct image_section sec = {.va = undefined, .size = m->end - undefined, .alloc = true};
+		struct image_section sec = {
+		    .va = undefined, .size = m->end + UNDEFINED_ROOM - undefined, .alloc = true};
 
 		if (image_add_section(m->img, &sec, "*UND*"))
 			return no_memory(m, d);

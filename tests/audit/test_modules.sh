@@ -77,6 +77,12 @@ result $? "a module without --modules: says what to do"
 modules 0 "$work/m32.ko" --all && grep -q 'lonely+0x1 *fa *cli' "$work/out" && grep -q 'replacement: live' "$work/out"
 result $? "--all lists the sites"
 
+# A jump label's key may be an element of an array of the kernel.
+printf '%s\n' '.text' 'label: .byte 0x0f, 0x1f, 0x44, 0, 0; ret' 'on: sti; ret' '.section __jump_table, "aw"' \
+	'.long label - ., on - .; .quad nf_hooks_needed + 0x362 - .' >"$work/key.s"
+as --64 -o "$work/key.ko" "$work/key.s" && modules 0 "$work/key.ko" && holds '.modules[0].notes == []'
+result $? "a jump label whose key is an element of the kernel's"
+
 # --- a tree -------------------------------------------------------------------------------------------------
 cp "$work/m32.ko" "$work/tree/kernel/a/plain.ko"
 gzip -c "$work/m32.ko" >"$work/tree/kernel/a/g.ko.gz"
