@@ -78,6 +78,8 @@ bool long_operand_moves(const struct insn *i, enum long_operand where);
 bool long_address_only(const struct insn *i);
 /* An address in a register that is no ModRM operand: XLAT (EBX), MASKMOVQ and its kin (EDI), CLZERO (EAX). */
 bool long_address_implied(const struct insn *i);
+/* BT, BTS, BTR, BTC with the bit number in a register: the operand in memory reaches as far as that. */
+bool long_is_bit_string(const struct insn *i);
 /* Segment and address-size prefixes of an access; then the legacy prefixes that still mean something. */
 void long_put_access(const struct long_ctx *c, struct long_bytes *o, enum long_operand where);
 void long_put_prefixes(struct long_bytes *o, const struct insn *i);

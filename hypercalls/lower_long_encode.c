@@ -111,9 +111,9 @@ bool long_operand_moves(const struct insn *i, enum long_operand where)
 }
 
 /* BT and kin with the bit number in a register: the operand reaches as far as that. */
-static bool is_bit_string(const struct insn *i)
+bool long_is_bit_string(const struct insn *i)
 {
-	return i->map == 1 &&
+	return i->map == 1 && i->has_mem &&
 	       (i->opcode == 0xa3 || i->opcode == 0xab || i->opcode == 0xb3 || i->opcode == 0xbb);
 }
 
@@ -322,7 +322,7 @@ void long_instruction(const struct long_ctx *c, const struct lower_insn *in, str
 	}
 	if (i->has_mem ? !is_lea_or_nop(i) : long_address_implied(i))
 		long_put_access(c, &o, where);
-	if (where == OPERAND_R8 && is_bit_string(i))
+	if (where == OPERAND_R8 && long_is_bit_string(i))
 		long_put(&o, PREFIX_ADDRESS); /* the bit's address wraps at 4 GiB */
 	n = put_opcode(&o, in, i->has_mem && where == OPERAND_R8);
 	if (i->has_mem) {

@@ -74,6 +74,9 @@ bool long_can(const struct insn *i)
 		return false;
 	if (is_string(i) || long_address_implied(i))
 		return i->adsize == 4 && !is_based(i);
+	if (long_is_bit_string(i) &&
+	    i->adsize == 2) /* the bit's address wraps at 64 KiB too, and only the CPU adds it up */
+		return false;
 	return !must_move(i) || long_operand_moves(i, OPERAND_R8);
 }
 

@@ -220,6 +220,34 @@ static int xadd(struct vm *vm, const struct insn *insn)
 	return 0;
 }
 
+/*
+ * BT BTS BTR BTC (A3, AB, B3, BB) of memory, the bit number in a register: signed, it reaches beyond the operand, and its
+ * address wraps as the addresses of the instruction do (SDM 2A BT).
+ */
+static int bit_string(struct vm *vm, const struct insn *insn)
+{
+	enum { TEST, SET, RESET, COMPLEMENT } op = insn->opcode >> 3 & 3;
+	struct vcpu *v = &vm->vcpu;
+	unsigned size = wide_size(insn), bits = size * 8;
+	uint32_t number = register_read(v, insn->reg & 7, size), a, bit = BIT(number % bits);
+	int32_t element = (size == 2 ? (int16_t)number : (int32_t)number) >> (size == 2 ? 4 : 5);
+	struct place p = {.memory = true, .size = (uint8_t)size};
+	int err =
+	    operand_address(vm, insn, (uint32_t)element * size, size, op == TEST ? 0 : ACCESS_WRITE, &p.at);
+
+	if (!err)
+		err = check_aligned(vm, p.at.a, size);
+	if (!err && op != TEST)
+		err = gmem_probe_write(vm, p.at, size, privilege(vm));
+	if (!err)
+		err = place_read(vm, &p, &a);
+	if (!err && op != TEST)
+		err = place_write(vm, &p, op == SET ? a | bit : op == RESET ? a & ~bit : a ^ bit);
+	if (!err)
+		set_flags(v, FL_CF, a & bit ? FL_CF : 0);
+	return err;
+}
+
 static semantic *group(const struct insn *insn)
 {
 	unsigned reg = insn->reg & 7;
@@ -237,6 +265,8 @@ semantic *semantic_alu(const struct insn *insn)
 		return cmpxchg;
 	if (insn->map == 1 && (insn->opcode & 0xfe) == 0xc0)
 		return xadd;
+	if (insn->map == 1 && (insn->opcode & 0xe7) == 0xa3 && insn->has_mem)
+		return bit_string;
 	if (insn->map != 0)
 		return NULL;
 	switch (insn->opcode) {

@@ -204,6 +204,14 @@ static void ln_on_signal(int sig, siginfo_t *info, void *context)
 	g[REG_EFL] = 0x202;
 }
 
+/* ln_start() does so for its view; a process may hold both. */
+static inline void ln_map_guest(enum lower_view view)
+{
+	ln.view = view;
+	for (size_t i = 0; i < LN_PARTS; i++)
+		ln_map((uint64_t)ln_at(ln_parts[i].at), ln_parts[i].size);
+}
+
 /* Once in a process. */
 static inline void ln_start(enum lower_view view)
 {
@@ -213,9 +221,7 @@ static inline void ln_start(enum lower_view view)
 	stack_t alt = {.ss_size = 65536, .ss_sp = malloc(65536)};
 	uint8_t *gate;
 
-	ln.view = view;
-	for (size_t i = 0; i < LN_PARTS; i++)
-		ln_map((uint64_t)ln_at(ln_parts[i].at), ln_parts[i].size);
+	ln_map_guest(view);
 	ln_map(LN_BASE + LN_HOLE, 0x3000);
 	ln_map(LN_BASE + LN_CODE, LN_CODE_SIZE + LN_PADS_SIZE);
 	ln_map(LN_BASE + LN_TABLE, sizeof(struct lower_slot) * LOWER_SLOTS);

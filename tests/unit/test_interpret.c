@@ -892,6 +892,32 @@ static void addresses_of_16_bits(void **state)
 	assert_int_equal(cpu->gpr[REG_AX], 0x44);
 }
 
+/* The bit number is signed, reaches beyond the operand, and the address that it comes to wraps as well. */
+static void bit_strings(void **state)
+{
+	(void)state;
+	poke32(0xfffc, 0);
+	cpu->gpr[REG_SI] = 0;
+	cpu->gpr[REG_DX] = (uint32_t)-2;
+	set_flags(FL_CF | FL_ZF);
+	OK("\x67\x0f\xab\x14"); /* bts %edx, (%si) */
+	assert_int_equal(peek32(0xfffc), 0x40000000);
+	assert_int_equal(cpu->eflags & FL_ALL, FL_ZF);
+	OK("\x67\x0f\xa3\x14"); /* bt */
+	assert_int_equal(cpu->eflags & FL_ALL, FL_CF | FL_ZF);
+	OK("\x66\x67\x0f\xbb\x14"); /* btcw %dx, (%si) */
+	assert_int_equal(peek32(0xfffc), 0);
+	cpu->gpr[REG_BX] = DATA;
+	cpu->gpr[REG_DX] = 37;
+	poke32(DATA + 4, 0x21);
+	OK("\x0f\xb3\x13"); /* btr %edx, (%ebx) */
+	assert_int_equal(peek32(DATA + 4), 1);
+	page();
+	cpu->cpl = 3;
+	cpu->gpr[REG_BX] = READ_ONLY - 4;
+	PAGE_FAULT("\x0f\xab\x13", 7, READ_ONLY);
+}
+
 static void operand_faults(void **state)
 {
 	static const char *const read_modify[] = {"\x01\x0b", "\x80\x2b\x01", "\xff\x03",     "\xf7\x13",
@@ -1274,6 +1300,7 @@ int main(void)
 	    guest_test(moves),
 	    guest_test(move_offsets),
 	    guest_test(addresses_of_16_bits),
+	    guest_test(bit_strings),
 	    guest_test(operand_faults),
 	    guest_test(alignment),
 	    guest_test(string_elements),

@@ -685,16 +685,17 @@ LONG_TEST(steps_that_are_refused)
 		size_t len;
 		uint32_t operand;
 	} cases[] = {
-	    {B("\xfa"), MANIFEST_NONE},			    /* cli: sensitive */
-	    {B("\xeb\x00"), MANIFEST_NONE},		    /* a branch */
-	    {B("\x27"), MANIFEST_NONE},			    /* daa */
-	    {B("\xc8\x00\x00\x00"), MANIFEST_NONE},	    /* enter */
-	    {B("\x2e\x8b\x03"), MANIFEST_NONE},		    /* mov %cs:(%ebx),%eax */
-	    {B("\x64\x88\x2b"), MANIFEST_NONE},		    /* mov %ch,%fs:(%ebx) */
-	    {B("\x64\xa4"), MANIFEST_NONE},		    /* movsb %fs: */
-	    {B("\x67\xa4"), MANIFEST_NONE},		    /* movsb by %si and %di */
-	    {B("\x67\xe2\x00"), MANIFEST_NONE},		    /* loop by %cx */
-	    {B("\x66\xe9\x00\x00"), MANIFEST_NONE},	    /* jmpw */
+	    {B("\xfa"), MANIFEST_NONE},		    /* cli: sensitive */
+	    {B("\xeb\x00"), MANIFEST_NONE},	    /* a branch */
+	    {B("\x27"), MANIFEST_NONE},		    /* daa */
+	    {B("\x67\x0f\xab\x14"), MANIFEST_NONE}, /* bts %edx,(%si): its bit's address wraps at 64 KiB */
+	    {B("\xc8\x00\x00\x00"), MANIFEST_NONE}, /* enter */
+	    {B("\x2e\x8b\x03"), MANIFEST_NONE},	    /* mov %cs:(%ebx),%eax */
+	    {B("\x64\x88\x2b"), MANIFEST_NONE},	    /* mov %ch,%fs:(%ebx) */
+	    {B("\x64\xa4"), MANIFEST_NONE},	    /* movsb %fs: */
+	    {B("\x67\xa4"), MANIFEST_NONE},	    /* movsb by %si and %di */
+	    {B("\x67\xe2\x00"), MANIFEST_NONE},	    /* loop by %cx */
+	    {B("\x66\xe9\x00\x00"), MANIFEST_NONE}, /* jmpw */
 	    {B("\xc7\xf8\x00\x00\x00\x00"), MANIFEST_NONE}, /* xbegin */
 	    {B("\x40"), BOUNCE},			    /* no operand */
 	    {B("\xa4"), BOUNCE},
