@@ -14,7 +14,7 @@ int main(int argc, char **argv)
 	lf_start();
 	for (unsigned long k = first; k < first + n && differ < 20; k++)
 		differ += !lf_run(k);
-	printf("%lu blocks of %.1f instructions, %lu faults, %lu differ\n", n, (double)lf.insns / (double)n,
-	       lf.ended[LONG_ENDED_FAULT], differ);
+	printf("%lu blocks of %.1f instructions, %lu faults, %lu rewrote themselves, %lu differ\n", n,
+	       (double)lf.insns / (double)n, lf.ended[LONG_ENDED_FAULT], lf.rewritten, differ);
 	return differ != 0;
 }

@@ -28,8 +28,8 @@ struct lg_block {
 };
 
 static struct {
-	bool (*lacks)(
-	    const struct insn *insn); /* what the reference cannot be asked about; set before generating */
+	/* What the reference cannot be asked about; set before generating. */
+	bool (*lacks)(const struct insn *insn, const uint8_t *bytes);
 	uint64_t random;
 	struct lg_block *b;
 	uint32_t undef, fsw;
@@ -362,7 +362,8 @@ static inline bool lg_take(uint8_t *bytes)
 	if (insn_decode(&i, bytes, INSN_MAX, LN_TEXT, 32) < 0 || insn_is_sensitive(&i) || i.flow != FLOW_NEXT)
 		return false;
 	x87 = lg_is(&i, 0, 0xd8, 0xdf);
-	if (lg_is_undefined(&i) || lg.lacks(&i) || (lower_long_shape(&i) == LOWER_ALONE && !lg_percent(2)))
+	if (lg_is_undefined(&i) || lg.lacks(&i, bytes) ||
+	    (lower_long_shape(&i) == LOWER_ALONE && !lg_percent(2)))
 		return false;
 	if (x87 ? lg.b->mmx || !lg_x87_goes(&i) : lg_is_mmx(&i) && !lg.b->mmx)
 		return false;

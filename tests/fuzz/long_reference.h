@@ -5,6 +5,8 @@
  * Left out, as TCG does otherwise than the SDM says, or has it not:
  *   - POPCNT, LZCNT, SSE3 and later, MOVBE, CRC32, ADX: no such CPU. test_lower_long.c has them by hand;
  *   - 66, F2 and F3 together on MMX and SSE opcodes: TCG prefers 66, CPUs F2 and F3 (SDM 2A 2.1.2 has none preferred);
+ *   - F2 and F3 together on string instructions: TCG prefers F2, CPUs the last;
+ *   - which of two NaNs an SSE operation returns: TCG goes by the x87's rule; a lane that is NaN on both sides is equal;
  *   - reciprocal estimates (RCPPS, RSQRTPS): "approximate", each CPU has its own;
  *   - TEST by F6 /1 and F7 /1, hints by 0F 18 of a register: #UD in TCG; prefetches by 0F 0D of one: #UD in some CPUs;
  *   - CVTPI2PS, CVTPI2PD from memory: TCG goes over to MMX, CPUs do not (SDM 2A CVTPI2PD);
@@ -41,11 +43,24 @@ static struct {
 static const int lr_gpr[] = {UC_X86_REG_EAX, UC_X86_REG_ECX, UC_X86_REG_EDX, UC_X86_REG_EBX,
 			     UC_X86_REG_ESP, UC_X86_REG_EBP, UC_X86_REG_ESI, UC_X86_REG_EDI};
 
-static inline bool lr_lacks(const struct insn *i)
+static inline bool lr_has_both_repeats(const uint8_t *bytes)
+{
+	bool f2 = false, f3 = false;
+
+	for (; memchr("\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3", *bytes, 11); bytes++) {
+		f2 |= *bytes == 0xf2;
+		f3 |= *bytes == 0xf3;
+	}
+	return f2 && f3;
+}
+
+static inline bool lr_lacks(const struct insn *i, const uint8_t *bytes)
 {
 	unsigned repeats = !!(i->prefixes & INSN_REP) + !!(i->prefixes & INSN_REPNE);
 	bool f3 = i->prefixes & INSN_REP;
 
+	if (lg_is_string(i) && lr_has_both_repeats(bytes))
+		return true;
 	if (i->map == 0)
 		return i->opcode == 0x9b || i->opcode == 0xd6 || (lg_is(i, 0, 0xc6, 0xc7) && (i->reg & 7)) ||
 		       (lg_is(i, 0, 0xf6, 0xf7) && ((i->reg & 7) == 1 || (i->prefixes & INSN_LOCK)));

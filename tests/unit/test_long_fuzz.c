@@ -9,7 +9,7 @@
 
 #include "tests/fuzz/long_fuzz.h"
 
-#define BLOCKS 20000
+#define BLOCKS 100000 /* 4 s */
 
 static void blocks_do_what_the_reference_does(void **state)
 {
@@ -26,6 +26,7 @@ static void blocks_do_what_the_reference_does(void **state)
 	assert_int_equal(differ, 0);
 	/* Faults among them, and most of them to the end. */
 	assert_in_range(lf.ended[LONG_ENDED_FAULT], BLOCKS / 100, BLOCKS / 2);
+	assert_in_range(lf.rewritten, 0, BLOCKS / 100);
 	assert_in_range(lf.insns, 5 * BLOCKS, 50 * BLOCKS);
 }
 
