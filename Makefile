@@ -107,7 +107,7 @@ demo: setup
 # What only a host that executes 32-bit code shows, on a host that QEMU makes.
 check-compat: setup
 	@$(MAKE) --no-print-directory check-compat-ready
-check-compat-ready: all guests $(GUEST_ELF) $(patsubst %.c,$(B)/%,$(shell grep -l '"tests/unit/native.h"' tests/unit/test_*.c))
+check-compat-ready: all guests $(GUEST_ELF) $(B)/tests/unit/test_probe $(patsubst %.c,$(B)/%,$(shell grep -l '"tests/unit/native.h"' tests/unit/test_*.c))
 	@B=$(B) tests/host/check-compat.sh
 boots: all guests
 	@B=$(B) BOOTS=10 PARAVANE_TEST_TIMEOUT=7200 tests/run $(wildcard tests/boot/test_boot_*.sh)

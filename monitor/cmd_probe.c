@@ -57,14 +57,24 @@ static bool host_verdict_found(const struct probe_report *r, enum host_verdict v
 }
 
 /* Everything, or what --explain names; rows in the order of the table. */
-static void run_experiments(const struct options *o, struct probe_report *r, struct probe_finding *f)
+static struct probe_cases run_experiments(const struct options *o, uint16_t cs32, struct probe_finding *f)
 {
-	r->findings = f;
+	struct probe_cases all = {.f = f};
+
 	if (!o->explain)
-		r->n = experiment_run(OP_NONE, f);
+		all.n = experiment_run(OP_NONE, cs32, f);
 	for (unsigned op = 1; o->explain && op < OP_COUNT; op++)
 		if (named(op, o->explain))
-			r->n += experiment_run(op, f + r->n);
+			all.n += experiment_run(op, cs32, f + all.n);
+	return all;
+}
+
+static void run_modes(const struct options *o, struct probe_report *r, struct probe_finding *f)
+{
+	mode_find_compat(&r->compat);
+	r->mode64 = run_experiments(o, 0, f);
+	if (r->compat.selector)
+		r->compat_mode = run_experiments(o, r->compat.selector, f + r->mode64.n);
 }
 
 static int print(const struct options *o, const struct probe_report *r)
@@ -82,7 +92,9 @@ static int print(const struct options *o, const struct probe_report *r)
 	if (!o->explain && !o->json) {
 		show_text(stdout, r);
 		printf("\nThis host can%s run guests%s.\n", host_verdict_found(r, HOST_MISSING) ? "not" : "",
-		       host_verdict_found(r, HOST_NOT_DIRECT) ? ", all of their code translated to 64-bit code" : "");
+		       host_verdict_found(r, HOST_NOT_DIRECT)
+			   ? ", all of their code translated to 64-bit code"
+			   : "");
 	}
 	if (err || fflush(stdout) || ferror(stdout))
 		return usage_error("standard output", "cannot be written");
@@ -98,14 +110,12 @@ static int probe(int argc, char **argv)
 
 	if (status)
 		return status;
-	f = calloc(experiment_cases(), sizeof(*f));
+	f = calloc(experiment_cases(64) + experiment_cases(32), sizeof(*f));
 	if (!f)
 		return usage_error("memory", "too little");
-	if (o.json || !o.explain) {
+	if (o.json || !o.explain)
 		r.n_host = host_findings(r.host);
-		mode_find_compat(&r.compat);
-	}
-	run_experiments(&o, &r, f);
+	run_modes(&o, &r, f);
 	status = print(&o, &r);
 	free(f);
 	return status;

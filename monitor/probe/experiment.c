@@ -1,35 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* The experiments as a table, the judges of their results, and the loop that runs them. */
+/* The experiments as a table, and the loop that runs them. */
 #include "monitor/probe/experiment.h"
 
 #include <asm/ldt.h>
 #include <asm/prctl.h>
 #include <errno.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/io.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "hypercalls/policy.h"
 #include "monitor/probe/child.h"
-
-/* EFLAGS, SDM 1 3.4.3 */
-#define FLAG_ZF 0x40u
-#define FLAG_IF 0x200u
-#define FLAG_IOPL 0x3000u
-#define FLAG_NT 0x4000u
-#define FLAG_AC 0x40000u
-
-/* Linux, arch/x86/kernel/umip.c: what it stores for SGDT and SIDT after the #GP of UMIP; the limit is 0. */
-#define UMIP_GDT_BASE 0xfffffffffffe0000u
-#define UMIP_IDT_BASE 0xffffffffffff0000u
-/* A kernel's answer costs a trap, about a signal's delivery less; the CPU's own a hundred times less. */
-#define EMULATED_SHARE 8
+#include "monitor/probe/judge.h"
 
 /* --- operands -------------------------------------------------------------------------------------------- */
 
@@ -49,11 +34,6 @@ static const struct probe_arg SELECTORS[] = {
     {0x007b, "GDT 15, CPU number"},
     {0x0007, "LDT 0"},
     {0xfffb, "beyond the limit"},
-};
-/* For far transfers: what a guest's kernel would name. */
-static const struct probe_arg SELECTORS_BAD[] = {
-    {0x0000, "null"},  {0x0010, "GDT 2, kernel code"}, {0x002b, "GDT 5, user data"}, {0x0043, "GDT 8, TSS"},
-    {0x0007, "LDT 0"}, {0xfffb, "beyond the limit"},
 };
 #define V1(n)                                                                                                \
 	{                                                                                                    \
@@ -94,220 +74,44 @@ static int setup_tsc(void)
 	return prctl(PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0) ? errno : 0;
 }
 
-/* --- judges of what went through ------------------------------------------------------------------------- */
-
-static void __attribute__((format(printf, 3, 4)))
-found(struct probe_finding *f, enum probe_outcome outcome, const char *fmt, ...)
-{
-	va_list ap;
-
-	f->outcome = outcome;
-	va_start(ap, fmt);
-	vsnprintf(f->text, sizeof(f->text), fmt, ap);
-	va_end(ap);
-}
-
-#define JUDGE(name)                                                                                          \
-	static void judge_##name(const struct experiment *e, uint32_t arg, const struct probe_result *r,     \
-				 struct probe_finding *f)
-#define UNUSED (void)e, (void)arg, (void)r
-
-static unsigned long long value(const struct probe_result *r)
-{
-	return r->regs.rcx;
-}
-
-JUDGE(silent)
-{
-	UNUSED;
-	found(f, PROBE_SILENT, "%s", e->note);
-}
-
-JUDGE(right)
-{
-	UNUSED;
-	found(f, PROBE_RIGHT, "%s", e->note);
-}
-
-JUDGE(right_value)
-{
-	UNUSED;
-	found(f, PROBE_RIGHT, "%s 0x%llx", e->note, value(r));
-}
-
-JUDGE(leak)
-{
-	UNUSED;
-	found(f, PROBE_LEAKS, "%s 0x%llx", e->note, value(r));
-}
-
-/* Flags read back after they were loaded: are `bits` as `expected`, which the note describes? */
-static void judge_flags(const struct experiment *e, const struct probe_result *r, uint64_t bits,
-			uint64_t expected, struct probe_finding *f)
-{
-	if ((value(r) & bits) == expected)
-		found(f, PROBE_SILENT, "%s: flags read back 0x%llx", e->note, value(r));
-	else
-		found(f, PROBE_SILENT, "not as the manual has it: flags read back 0x%llx", value(r));
-}
-
-JUDGE(if)
-{
-	UNUSED;
-	judge_flags(e, r, FLAG_IF, FLAG_IF, f);
-}
-
-JUDGE(iopl)
-{
-	UNUSED;
-	judge_flags(e, r, FLAG_IOPL, 0, f);
-}
-
-JUDGE(nt)
-{
-	UNUSED;
-	judge_flags(e, r, FLAG_NT, FLAG_NT, f);
-}
-
-JUDGE(ac)
-{
-	UNUSED;
-	judge_flags(e, r, FLAG_AC, FLAG_AC, f);
-}
-
-JUDGE(int)
-{
-	UNUSED;
-	found(f, PROBE_SILENT, "no signal: the host lets CPL 3 in; RAX is 0x%llx after",
-	      (unsigned long long)r->regs.rax);
-}
-
-JUDGE(load)
-{
-	UNUSED;
-	if (!(arg & ~3u))
-		found(f, PROBE_RIGHT, "loaded, as for every table");
-	else
-		found(f, PROBE_SILENT, "loaded what the host's table has there");
-}
-
-/* --- UMIP ------------------------------------------------------------------------------------------------ */
-
-static uint64_t trap_cycles(void)
-{
-	static uint64_t known;
-	struct probe_result r;
-
-	if (!known) {
-		child_run(&experiments[0], 0, &r);
-		known = r.trapped && r.cycles ? r.cycles : 1;
-	}
-	return known;
-}
-
-static bool cost_of_trap(const struct probe_result *r)
-{
-	return trap_cycles() > 1 && r->cycles > trap_cycles() / EMULATED_SHARE;
-}
-
-JUDGE(table)
-{
-	uint64_t base = r->scratch[0] >> 16 | r->scratch[1] << 48;
-	unsigned limit = r->scratch[0] & 0xffff;
-	bool fake = base == (e->op == OP_SGDT ? UMIP_GDT_BASE : UMIP_IDT_BASE) && limit == 0;
-
-	UNUSED;
-	if (fake || cost_of_trap(r))
-		found(f, PROBE_EMULATED, "%s base 0x%llx limit 0x%x: %s", e->note, (unsigned long long)base,
-		      limit, fake ? "the value that Linux makes up" : "at the price of a trap");
-	else
-		found(f, PROBE_LEAKS, "%s of the host: base 0x%llx limit 0x%x", e->note,
-		      (unsigned long long)base, limit);
-}
-
-JUDGE(umip)
-{
-	UNUSED;
-	if (cost_of_trap(r))
-		found(f, PROBE_EMULATED, "%s 0x%llx, at the price of a trap", e->note, value(r));
-	else
-		found(f, PROBE_LEAKS, "%s of the host 0x%llx", e->note, value(r));
-}
-
-/* --- questions about descriptors ------------------------------------------------------------------------- */
-
-static bool zf(const struct probe_result *r)
-{
-	return r->regs.rflags & FLAG_ZF;
-}
-
-/* ZF clear: the answer "no" is right for a null selector, else it is the host's answer. */
-static void judge_no(uint32_t arg, struct probe_finding *f)
-{
-	if (arg & ~3u)
-		found(f, PROBE_SILENT, "ZF=0: not in the host's tables, or not for CPL 3");
-	else
-		found(f, PROBE_RIGHT, "ZF=0, as for every table");
-}
-
-/* SDM 3A 3.4.5: type, S, DPL and P in bits 8 to 15, AVL, L, D/B and G in bits 20 to 23. */
-static const char *rights_words(uint64_t rights)
-{
-	if (!(rights & 0x1000))
-		return "system";
-	if (!(rights & 0x800))
-		return "data";
-	return rights & 0x200000 ? "64-bit code" : rights & 0x400000 ? "32-bit code" : "16-bit code";
-}
-
-JUDGE(lar)
-{
-	UNUSED;
-	if (!zf(r))
-		judge_no(arg, f);
-	else
-		found(f, PROBE_LEAKS, "%s of the host 0x%llx: %s, DPL %llu", e->note, value(r),
-		      rights_words(value(r)), value(r) >> 13 & 3);
-}
-
-JUDGE(zf_value)
-{
-	UNUSED;
-	if (!zf(r))
-		judge_no(arg, f);
-	else
-		found(f, PROBE_LEAKS, "%s of the host 0x%llx", e->note, value(r));
-}
-
-JUDGE(zf)
-{
-	UNUSED;
-	if (!zf(r))
-		judge_no(arg, f);
-	else
-		found(f, PROBE_LEAKS, "ZF=1: the host's segment is %s", e->note);
-}
-
 /* --- the table ------------------------------------------------------------------------------------------- */
 
-#define EXPERIMENT(op, tag, what, code, args, setup, judge, note)                                            \
-	__asm__(".pushsection .rodata\nprobe_code_" #op "_" #tag ": " code "\nprobe_end_" #op "_" #tag       \
-		":\n.popsection");                                                                           \
-	extern const uint8_t probe_code_##op##_##tag[], probe_end_##op##_##tag[];
-#define PLAIN(op, code) EXPERIMENT(op, plain, "", code, NONE, NULL, judge_silent, "")
+#define ASSEMBLE(width, op, tag, code)                                                                       \
+	__asm__(".pushsection .rodata\n.code" #width "\nprobe_code" #width "_" #op "_" #tag ": " code        \
+		"\nprobe_end" #width "_" #op "_" #tag ":\n.code64\n.popsection");                            \
+	extern const uint8_t probe_code##width##_##op##_##tag[], probe_end##width##_##op##_##tag[];
+#define EXPERIMENT(op, tag, what, code, args, setup, judge, note) ASSEMBLE(64, op, tag, code)
+#define PLAIN(op, code) ASSEMBLE(64, op, plain, code)
+#define PROBE_WIDTH 64
+#include "monitor/probe/experiments.def"
+#undef EXPERIMENT
+#undef PLAIN
+#define EXPERIMENT(op, tag, what, code, args, setup, judge, note) ASSEMBLE(32, op, tag, code)
+#define PLAIN(op, code) ASSEMBLE(32, op, plain, code)
+#define PROBE_WIDTH 32
 #include "monitor/probe/experiments.def"
 #undef EXPERIMENT
 #undef PLAIN
 
 #define ARGS_NONE NULL, 0, 0
 #define ARGS_SELECTORS SELECTORS, sizeof(SELECTORS) / sizeof(*SELECTORS), 4
-#define ARGS_SELECTORS_BAD SELECTORS_BAD, sizeof(SELECTORS_BAD) / sizeof(*SELECTORS_BAD), 4
 #define ARGS_VECTORS VECTORS, sizeof(VECTORS) / sizeof(*VECTORS), 1
+#define ENTRY(width, op, tag, what, args, setup, judge, note)                                                \
+	{op,	width, what, probe_code##width##_##op##_##tag, probe_end##width##_##op##_##tag, ARGS_##args, \
+	 setup, judge, note},
 
 const struct experiment experiments[] = {
 #define EXPERIMENT(op, tag, what, code, args, setup, judge, note)                                            \
-	{op, what, probe_code_##op##_##tag, probe_end_##op##_##tag, ARGS_##args, setup, judge, note},
-#define PLAIN(op, code) EXPERIMENT(op, plain, "", code, NONE, NULL, judge_silent, "executed without a trap")
+	ENTRY(64, op, tag, what, args, setup, judge, note)
+#define PLAIN(op, code) ENTRY(64, op, plain, "", NONE, NULL, judge_silent, "executed without a trap")
+#define PROBE_WIDTH 64
+#include "monitor/probe/experiments.def"
+#undef EXPERIMENT
+#undef PLAIN
+#define EXPERIMENT(op, tag, what, code, args, setup, judge, note)                                            \
+	ENTRY(32, op, tag, what, args, setup, judge, note)
+#define PLAIN(op, code) ENTRY(32, op, plain, "", NONE, NULL, judge_silent, "executed without a trap")
+#define PROBE_WIDTH 32
 #include "monitor/probe/experiments.def"
 #undef EXPERIMENT
 #undef PLAIN
@@ -359,48 +163,6 @@ const char *probe_outcome_name(enum probe_outcome o)
 
 /* --- running --------------------------------------------------------------------------------------------- */
 
-/* SDM 3A table 6-1; which of them push an error code. */
-static void name_exception(const struct probe_result *r, char *to, size_t cap)
-{
-	static const char *const names[] = {"DE", "DB", "NMI", "BP", "OF", "BR", "UD", "NM",
-					    "DF", NULL, "TS",  "NP", "SS", "GP", "PF", NULL,
-					    "MF", "AC", "MC",  "XM", "VE", "CP"};
-	const uint32_t with_error = 1u << 8 | 0x1fu << 10 | 1u << 17 | 1u << 21;
-
-	if (r->vector >= sizeof(names) / sizeof(*names) || !names[r->vector])
-		snprintf(to, cap, "vector %u", r->vector);
-	else if (with_error >> r->vector & 1)
-		snprintf(to, cap, r->error ? "#%s(0x%llx)" : "#%s(%llu)", names[r->vector],
-			 (unsigned long long)r->error);
-	else
-		snprintf(to, cap, "#%s", names[r->vector]);
-}
-
-static void describe_trap(struct probe_finding *f)
-{
-	const struct probe_result *r = &f->r;
-
-	name_exception(r, f->exception, sizeof(f->exception));
-	if (f->e->op == OP_INT && r->vector == 13 && r->error == f->arg * 8 + 2)
-		found(f, PROBE_TRAPS, "#GP(n*8+2): the gate has DPL 0");
-	else if (f->e->args == SELECTORS || f->e->args == SELECTORS_BAD)
-		found(f, PROBE_TRAPS, "%s",
-		      r->vector == 13 && r->error && r->error == (f->arg & ~3u) ? "#GP(selector)"
-										: f->exception);
-	else
-		found(f, PROBE_TRAPS, "%s", f->exception);
-}
-
-/* The child did not come back: the instruction left it in a state in which no handler runs. */
-static void describe_loss(struct probe_finding *f)
-{
-	if (WIFSIGNALED(f->r.wait_status) && WTERMSIG(f->r.wait_status) != SIGKILL)
-		found(f, PROBE_SILENT, "the process did not survive: %s",
-		      strsignal(WTERMSIG(f->r.wait_status)));
-	else
-		found(f, PROBE_SILENT, "did not come back within %d s", PROBE_TIMEOUT_MS / 1000);
-}
-
 /* A row of legacy and compatibility mode: are its bytes a row of 64-bit mode too, which has its own experiment? */
 static bool other_row_in_64(unsigned op)
 {
@@ -413,7 +175,7 @@ static bool other_row_in_64(unsigned op)
 
 static void judge_legacy(struct probe_finding *f)
 {
-	child_run(f->e, 0, &f->r);
+	child_run(f->e, 0, 0, &f->r);
 	found(f, PROBE_NOT_RUN, "compatibility mode only (64-bit: %s)",
 	      !f->r.done	 ? "fatal"
 	      : !f->r.trapped	 ? "another"
@@ -421,45 +183,53 @@ static void judge_legacy(struct probe_finding *f)
 				 : "a trap");
 }
 
-static void judge_case(struct probe_finding *f)
+static void judge_case(struct probe_finding *f, uint16_t cs32)
 {
 	unsigned op = f->e->op;
 
-	if (!(policy_get(op)->widths & WIDTH_64)) {
+	if (f->e->width == 64 && !(policy_get(op)->widths & WIDTH_64)) {
 		if (other_row_in_64(op))
 			found(f, PROBE_NOT_RUN, "compatibility mode only");
 		else
 			judge_legacy(f);
 		return;
 	}
-	child_run(f->e, f->arg, &f->r);
+	child_run(f->e, f->arg, cs32, &f->r);
 	if (f->r.setup_errno)
 		found(f, PROBE_NOT_RUN, "the preparation fails: %s", strerror(f->r.setup_errno));
 	else if (!f->r.done)
-		describe_loss(f);
+		judge_loss(f);
 	else if (f->r.trapped)
-		describe_trap(f);
+		judge_trap(f);
 	else
 		f->e->judge(f->e, f->arg, &f->r, f);
 }
 
-unsigned experiment_cases(void)
+static unsigned cases_of(const struct experiment *e)
+{
+	return e->n_args ? e->n_args : 1;
+}
+
+unsigned experiment_cases(unsigned width)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < n_experiments; i++)
-		n += experiments[i].n_args ? experiments[i].n_args : 1;
+		if (experiments[i].width == width)
+			n += cases_of(&experiments[i]);
 	return n;
 }
 
-unsigned experiment_run(unsigned op, struct probe_finding *findings)
+unsigned experiment_run(unsigned op, uint16_t cs32, struct probe_finding *findings)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < n_experiments; i++) {
 		const struct experiment *e = &experiments[i];
 
-		for (unsigned k = 0; (op == OP_NONE || op == e->op) && k < (e->n_args ? e->n_args : 1); k++) {
+		if ((op != OP_NONE && op != e->op) || e->width != (cs32 ? 32 : 64))
+			continue;
+		for (unsigned k = 0; k < cases_of(e); k++) {
 			struct probe_finding *f = &findings[n++];
 
 			*f = (struct probe_finding){.e = e};
@@ -467,7 +237,7 @@ unsigned experiment_run(unsigned op, struct probe_finding *findings)
 				f->arg = e->args[k].value;
 				f->arg_words = e->args[k].words;
 			}
-			judge_case(f);
+			judge_case(f, cs32);
 		}
 	}
 	return n;

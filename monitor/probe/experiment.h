@@ -33,6 +33,8 @@ struct probe_regs {
 
 /* What one run in a child left behind. In memory shared with it. */
 struct probe_result {
+	int pid;	 /* the child's */
+	uint64_t code;	 /* where it had the experiment's code */
 	bool done;	 /* the child got through to its end */
 	int wait_status; /* of waitpid(); meaningful if !done */
 	int setup_errno; /* > 0: the preparation failed, the instruction was not tried */
@@ -41,7 +43,7 @@ struct probe_result {
 	unsigned vector;	/* uc_mcontext REG_TRAPNO */
 	uint64_t error;		/* REG_ERR */
 	int64_t rip;		/* REG_RIP, from the first byte of the experiment's code */
-	struct probe_regs regs; /* after, if not trapped */
+	struct probe_regs regs; /* after; those of the signal's frame if trapped */
 	uint64_t scratch[PROBE_SCRATCH_WORDS]; /* the first words of the memory that RSI points to, after */
 	uint64_t cycles; /* median cost in TSC ticks, the empty experiment's deducted; 0: not measurable */
 };
@@ -54,6 +56,7 @@ struct probe_arg {
 struct probe_finding;
 struct experiment {
 	uint16_t op;	  /* enum pv_op */
+	uint16_t width;	  /* of its code: 64, or 32 for compatibility mode */
 	const char *what; /* operands or circumstances, in words */
 	const uint8_t *code, *end;
 	const struct probe_arg *args; /* operands to try; each replaces arg_size bytes at code + 1 */
@@ -75,14 +78,16 @@ struct probe_finding {
 	struct probe_result r;
 };
 
-/* The table, in the order of printing. */
+/* The table, in the order of printing, 64-bit mode first. */
 extern const struct experiment experiments[];
 extern const unsigned n_experiments;
 
-unsigned experiment_cases(void); /* the number of cases in all */
-/* Fill findings[0 .. experiment_cases()), running the cases of one row's experiments, of all for OP_NONE;
- * returns the number filled. */
-unsigned experiment_run(unsigned op, struct probe_finding *findings);
+unsigned experiment_cases(unsigned width); /* the number of cases in all of that mode */
+/*
+ * Fill findings[0 .. experiment_cases()), running the cases of one row's experiments, of all for OP_NONE, in
+ * compatibility mode by the code segment cs32 (mode.h), in 64-bit mode if that is 0. Returns the number filled.
+ */
+unsigned experiment_run(unsigned op, uint16_t cs32, struct probe_finding *findings);
 
 /* The heading under which e stands. */
 const char *experiment_group(const struct experiment *e);

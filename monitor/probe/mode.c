@@ -6,18 +6,13 @@
  */
 #include "monitor/probe/mode.h"
 
-#include <asm/ldt.h>
-#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "monitor/probe/child.h"
 
 #define GDT_SELECTORS 8192
-#define LDT_SELECTOR 0xf /* entry 1, RPL 3 */
 
 static bool lar(unsigned selector, uint32_t *rights)
 {
@@ -33,25 +28,14 @@ static bool is_code32(uint32_t rights)
 	return (rights & 0xf800) == 0xf800 && (rights & 0x600000) == 0x400000;
 }
 
-static int setup_ldt_code(void)
-{
-	struct user_desc flat = {.entry_number = 1,
-				 .limit = 0xfffff,
-				 .seg_32bit = 1,
-				 .contents = MODIFY_LDT_CONTENTS_CODE,
-				 .limit_in_pages = 1,
-				 .useable = 1};
-
-	return syscall(SYS_modify_ldt, 0x11, &flat, sizeof(flat)) ? errno : 0;
-}
-
 static const char *look_at_ldt(char *to, size_t cap)
 {
-	static const uint8_t code[] = {0xb9, LDT_SELECTOR, 0, 0, 0, 0x0f, 0x02, 0xc9}; /* lar %ecx,%ecx */
-	const struct experiment e = {.code = code, .end = code + sizeof(code), .setup = setup_ldt_code};
+	static const uint8_t code[] = {0xb9, CHILD_LDT_CODE32, 0, 0, 0, 0x0f, 0x02, 0xc9}; /* lar %ecx,%ecx */
+	const struct experiment e = {
+	    .code = code, .end = code + sizeof(code), .width = 64, .setup = child_make_code32};
 	struct probe_result r;
 
-	child_run(&e, 0, &r);
+	child_run(&e, 0, 0, &r);
 	if (r.setup_errno)
 		snprintf(to, cap, "modify_ldt fails: %s", strerror(r.setup_errno));
 	else if (!r.done || r.trapped)
@@ -62,7 +46,7 @@ static const char *look_at_ldt(char *to, size_t cap)
 		snprintf(to, cap,
 			 "modify_ldt installs one and succeeds, but LAR 0x%x gives ZF=%d, so that "
 			 "the LDT is not loaded",
-			 LDT_SELECTOR, r.regs.rflags & 0x40 ? 1 : 0);
+			 CHILD_LDT_CODE32, r.regs.rflags & 0x40 ? 1 : 0);
 	return to;
 }
 
@@ -84,7 +68,7 @@ void mode_find_compat(struct probe_compat *c)
 		snprintf(c->evidence, sizeof(c->evidence), "GDT selector 0x%x is a 32-bit code segment",
 			 c->selector);
 	} else if (!look_at_ldt(ldt, sizeof(ldt))) {
-		c->selector = LDT_SELECTOR;
+		c->selector = CHILD_LDT_CODE32;
 		snprintf(c->evidence, sizeof(c->evidence), "modify_ldt makes a 32-bit code segment");
 	} else {
 		snprintf(c->evidence, sizeof(c->evidence),

@@ -2,6 +2,7 @@
 /* The report as text, at most PROBE_COLUMNS wide, and what it shares with the JSON one. */
 #include "monitor/probe/show.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "hypercalls/decode.h"
@@ -19,7 +20,7 @@ double show_ns(const struct probe_finding *f)
 void show_code(char *to, size_t cap, const struct probe_finding *f)
 {
 	size_t len = f->e->end - f->e->code, at = 0, used = 0;
-	int width = policy_get(f->e->op)->widths & WIDTH_64 ? 64 : 32;
+	int width = policy_get(f->e->op)->widths & WIDTH_64 ? f->e->width : 32;
 	uint8_t code[256];
 	struct insn insn;
 	char text[96];
@@ -40,25 +41,29 @@ void show_code(char *to, size_t cap, const struct probe_finding *f)
 	}
 }
 
-void show_count(const struct probe_report *r, struct probe_counts *c)
+void show_count(const struct probe_cases *all, struct probe_counts *c)
 {
-	*c = (struct probe_counts){{0}, 0, 0, 0, 0};
-	for (unsigned i = 0; i < r->n;) {
-		unsigned op = r->findings[i].e->op, traps = 0, runs = 0;
+	*c = (struct probe_counts){.rows = 0};
+	for (unsigned i = 0; i < all->n;) {
+		unsigned op = all->f[i].e->op, traps = 0, runs = 0;
 
-		for (; i < r->n && r->findings[i].e->op == op; i++) {
-			enum probe_outcome o = r->findings[i].outcome;
+		for (; i < all->n && all->f[i].e->op == op; i++) {
+			enum probe_outcome o = all->f[i].outcome;
 
 			c->cases[o]++;
 			traps += o == PROBE_TRAPS;
 			runs += o != PROBE_NOT_RUN;
 		}
+		c->rows++;
 		c->rows_not_run += !runs;
 		c->rows_always += runs && traps == runs;
 		c->rows_sometimes += traps && traps < runs;
 		c->rows_never += runs && !traps;
 	}
 }
+
+#define MODE_64 "64-bit mode"
+#define MODE_COMPAT "compatibility mode"
 
 /* --- columns --------------------------------------------------------------------------------------------- */
 
@@ -129,50 +134,49 @@ static bool same(const struct probe_finding *a, const struct probe_finding *b)
 	return a->e == b->e && a->outcome == b->outcome && !strcmp(a->text, b->text);
 }
 
-static bool listed_before(const struct probe_report *r, unsigned i)
+static bool listed_before(const struct probe_cases *all, unsigned i)
 {
-	for (unsigned k = i; k-- > 0 && r->findings[k].e == r->findings[i].e;)
-		if (same(&r->findings[k], &r->findings[i]))
+	for (unsigned k = i; k-- > 0 && all->f[k].e == all->f[i].e;)
+		if (same(&all->f[k], &all->f[i]))
 			return true;
 	return false;
 }
 
 /* "to 0x10 0x18", "vector 0x5-0x7f 0x81-0xff"; returns the mean cost. */
-static double list_args(const struct probe_report *r, unsigned i, char *to, size_t cap)
+static double list_args(const struct probe_cases *all, unsigned i, char *to, size_t cap)
 {
-	const struct probe_finding *f = &r->findings[i];
+	const struct probe_finding *f = &all->f[i];
 	int used = snprintf(to, cap, "%s", f->e->what);
 	double ns = 0;
 	unsigned n = 0, k = i;
 
-	while (k < r->n && r->findings[k].e == f->e) {
+	while (k < all->n && all->f[k].e == f->e) {
 		unsigned first = k, last;
 
-		if (!same(&r->findings[k], f)) {
+		if (!same(&all->f[k], f)) {
 			k++;
 			continue;
 		}
-		for (; k < r->n && same(&r->findings[k], f) &&
-		       r->findings[k].arg - r->findings[first].arg == k - first;
+		for (; k < all->n && same(&all->f[k], f) && all->f[k].arg - all->f[first].arg == k - first;
 		     k++, n++)
-			ns += show_ns(&r->findings[k]);
+			ns += show_ns(&all->f[k]);
 		last = k - 1;
 		if (f->e->n_args && used < (int)cap)
 			used += snprintf(to + used, cap - used, first == last ? "%s0x%x" : "%s0x%x-0x%x",
-					 used ? " " : "", r->findings[first].arg, r->findings[last].arg);
+					 used ? " " : "", all->f[first].arg, all->f[last].arg);
 	}
 	return n ? ns / n : 0;
 }
 
-static void legend(FILE *out, const struct probe_report *r)
+static void legend(FILE *out, const struct probe_cases *all)
 {
 	const struct experiment *best = NULL;
 	char line[512] = "";
 	int used = 0;
 
-	for (unsigned i = 0; i < r->n; i++)
-		if (r->findings[i].arg_words && (!best || r->findings[i].e->n_args > best->n_args))
-			best = r->findings[i].e;
+	for (unsigned i = 0; i < all->n; i++)
+		if (all->f[i].arg_words && (!best || all->f[i].e->n_args > best->n_args))
+			best = all->f[i].e;
 	for (unsigned k = 0; best && k < best->n_args && used < (int)sizeof(line); k++)
 		used += snprintf(line + used, sizeof(line) - used, "%s0x%x %s", k ? "; " : "",
 				 best->args[k].value, best->args[k].words);
@@ -182,23 +186,23 @@ static void legend(FILE *out, const struct probe_report *r)
 	}
 }
 
-static void table(FILE *out, const struct probe_report *r)
+static void table(FILE *out, const struct probe_cases *all)
 {
 	const char *group = NULL;
 	unsigned op = 0;
 
-	for (unsigned i = 0; i < r->n; i++) {
-		const struct probe_finding *f = &r->findings[i];
+	for (unsigned i = 0; i < all->n; i++) {
+		const struct probe_finding *f = &all->f[i];
 		const struct policy *p = policy_get(f->e->op);
 		char what[768], cost[16];
 
-		if (listed_before(r, i))
+		if (listed_before(all, i))
 			continue;
 		if (group != experiment_group(f->e)) {
 			group = experiment_group(f->e);
 			fprintf(out, "\n%s\n", group);
 		}
-		cost_words(cost, sizeof(cost), list_args(r, i, what, sizeof(what)));
+		cost_words(cost, sizeof(cost), list_args(all, i, what, sizeof(what)));
 		if (!*what && *p->form)
 			snprintf(what, sizeof(what), "%s", p->form);
 		row(out, op == f->e->op ? "" : p->mnemonic, what, probe_outcome_name(f->outcome), f->text,
@@ -226,15 +230,27 @@ static void host_lines(FILE *out, const struct probe_report *r)
 	}
 }
 
-static double trap_ns(const struct probe_report *r)
+static int by_value(const void *a, const void *b)
 {
-	for (unsigned i = 0; i < r->n; i++)
-		if (r->findings[i].outcome == PROBE_TRAPS)
-			return show_ns(&r->findings[i]);
-	return 0;
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
 }
 
-static void summary(FILE *out, const struct probe_report *r)
+/* The median over the cases that trapped. */
+static double trap_ns(const struct probe_cases *all)
+{
+	double ns[1024];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < all->n && n < sizeof(ns) / sizeof(*ns); i++)
+		if (all->f[i].outcome == PROBE_TRAPS && show_ns(&all->f[i]) > 0)
+			ns[n++] = show_ns(&all->f[i]);
+	qsort(ns, n, sizeof(*ns), by_value);
+	return n ? ns[n / 2] : 0;
+}
+
+static void summary(FILE *out, const char *mode, const struct probe_cases *all)
 {
 	static const char *const words[PROBE_OUTCOMES] = {
 	    [PROBE_TRAPS] = "trap: a signal, before the instruction took effect or at its end",
@@ -245,26 +261,32 @@ static void summary(FILE *out, const struct probe_report *r)
 	    [PROBE_NOT_RUN] = "could not be tried",
 	};
 	struct probe_counts c;
-	char line[400], cost[16];
+	char line[400];
 
-	show_count(r, &c);
-	fprintf(out, "\nSummary: %u cases of %u rows of the policy table, 64-bit mode, CPL 3\n", r->n,
-		c.rows_always + c.rows_sometimes + c.rows_never + c.rows_not_run);
+	show_count(all, &c);
+	fprintf(out, "\nSummary: %u cases of %u rows of the policy table, %s, CPL 3\n", all->n, c.rows, mode);
 	for (unsigned o = 0; o < PROBE_OUTCOMES; o++)
 		fprintf(out, "%6u %s\n", c.cases[o], words[o]);
-	snprintf(
-	    line, sizeof(line),
-	    "%u rows trapped with every operand tried, %u with some, %u with none, %u need compatibility "
-	    "mode.",
-	    c.rows_always, c.rows_sometimes, c.rows_never, c.rows_not_run);
+	snprintf(line, sizeof(line),
+		 "%u rows trapped with every operand tried, %u with some, %u with none, %u %s.",
+		 c.rows_always, c.rows_sometimes, c.rows_never, c.rows_not_run,
+		 all->f->e->width == 64 ? "need compatibility mode" : "could not be tried");
 	wrapped(out, 0, line);
+}
+
+static void verdict(FILE *out, const struct probe_report *r)
+{
+	struct probe_counts c;
+	char line[400], cost[16];
+
+	show_count(&r->mode64, &c);
 	fprintf(out, "\nVerdict\n");
 	if (c.rows_sometimes + c.rows_never)
 		wrapped(out, 2,
 			"Trap and emulate alone cannot run a kernel here: the rows that do not always trap "
 			"must be "
 			"patched or translated before they run.");
-	cost_words(cost, sizeof(cost), trap_ns(r));
+	cost_words(cost, sizeof(cost), trap_ns(&r->mode64));
 	snprintf(line, sizeof(line), "A trapping instruction that is not patched costs about %s here.", cost);
 	wrapped(out, 2, line);
 	snprintf(line, sizeof(line), "Compatibility mode: %s. %s.",
@@ -275,18 +297,29 @@ static void summary(FILE *out, const struct probe_report *r)
 	wrapped(out, 2, line);
 }
 
+static void mode_table(FILE *out, const char *mode, const struct probe_cases *all)
+{
+	fprintf(out, "\nSensitive instructions at CPL 3, %s\n", mode);
+	row(out, "", "operands, circumstances", "result", "what happened", "cost");
+	table(out, all);
+}
+
 void show_text(FILE *out, const struct probe_report *r)
 {
 	fprintf(out, "This host\n");
 	host_lines(out, r);
-	fprintf(out, "\nSensitive instructions at CPL 3, 64-bit mode\n");
-	row(out, "", "operands, circumstances", "result", "what happened", "cost");
-	table(out, r);
-	legend(out, r);
-	fprintf(out, "\nCompatibility mode\n");
-	wrapped(out, 2, r->compat.evidence);
-	wrapped(out, 2, "The experiments run in 64-bit mode only.");
-	summary(out, r);
+	mode_table(out, MODE_64, &r->mode64);
+	if (r->compat_mode.n) {
+		mode_table(out, MODE_COMPAT, &r->compat_mode);
+	} else {
+		fprintf(out, "\nNot tried in compatibility mode\n");
+		wrapped(out, 2, r->compat.evidence);
+	}
+	legend(out, &r->mode64);
+	summary(out, MODE_64, &r->mode64);
+	if (r->compat_mode.n)
+		summary(out, MODE_COMPAT, &r->compat_mode);
+	verdict(out, r);
 }
 
 /* --- one row explained ----------------------------------------------------------------------------------- */
@@ -297,17 +330,31 @@ static void paragraph(FILE *out, const char *head, const char *text)
 	wrapped(out, 2, text);
 }
 
-static void explain_case(FILE *out, const struct probe_report *r, unsigned i)
+static void explain_case(FILE *out, const struct probe_cases *all, unsigned i)
 {
-	const struct probe_finding *f = &r->findings[i];
+	const struct probe_finding *f = &all->f[i];
 	char what[768], code[512], line[1600], cost[16];
 
-	cost_words(cost, sizeof(cost), list_args(r, i, what, sizeof(what)));
+	cost_words(cost, sizeof(cost), list_args(all, i, what, sizeof(what)));
 	show_code(code, sizeof(code), f);
 	snprintf(line, sizeof(line), "%s%s%s", what, *what ? ": " : "", code);
 	wrapped(out, 2, line);
 	snprintf(line, sizeof(line), "-> %s: %s (%s)", probe_outcome_name(f->outcome), f->text, cost);
 	wrapped(out, 4, line);
+}
+
+static void explain_mode(FILE *out, const char *mode, const struct probe_cases *all, unsigned op)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < all->n; i++) {
+		if (all->f[i].e->op != op || listed_before(all, i))
+			continue;
+		if (!any)
+			fprintf(out, "On this host, %s\n", mode);
+		any = true;
+		explain_case(out, all, i);
+	}
 }
 
 void show_explain(FILE *out, const struct probe_report *r, unsigned op)
@@ -321,10 +368,8 @@ void show_explain(FILE *out, const struct probe_report *r, unsigned op)
 	paragraph(out, "Why it is sensitive", line);
 	snprintf(line, sizeof(line), "See %s.", p->manual);
 	wrapped(out, 2, line);
-	fprintf(out, "On this host, 64-bit mode\n");
-	for (unsigned i = 0; i < r->n; i++)
-		if (r->findings[i].e->op == op && !listed_before(r, i))
-			explain_case(out, r, i);
+	explain_mode(out, MODE_64, &r->mode64, op);
+	explain_mode(out, MODE_COMPAT, &r->compat_mode, op);
 	snprintf(line, sizeof(line), "In the virtual machine: %s.", p->meaning);
 	paragraph(out, "What Paravane does", line);
 	if (p->lowering == LOWER_VERBATIM)

@@ -42,12 +42,12 @@ static json_t *case_json(const struct probe_finding *f)
 	return o;
 }
 
-static json_t *summary_json(const struct probe_report *r)
+static json_t *summary_json(const struct probe_cases *all)
 {
 	struct probe_counts c;
 	json_t *o = json_object();
 
-	show_count(r, &c);
+	show_count(all, &c);
 	for (unsigned i = 0; i < PROBE_OUTCOMES; i++)
 		json_object_set_new(o, probe_outcome_name(i), json_integer(c.cases[i]));
 	json_object_set_new(o, "rows",
@@ -57,17 +57,35 @@ static json_t *summary_json(const struct probe_report *r)
 	return o;
 }
 
+static json_t *cases_json(const struct probe_cases *all)
+{
+	json_t *cases = json_array();
+
+	for (unsigned i = 0; i < all->n; i++)
+		json_array_append_new(cases, case_json(&all->f[i]));
+	return cases;
+}
+
+static json_t *compat_json(const struct probe_report *r)
+{
+	json_t *o =
+	    json_pack("{s:b, s:s}", "available", r->compat.selector != 0, "evidence", r->compat.evidence);
+
+	if (o && r->compat_mode.n) {
+		json_object_set_new(o, "cases", cases_json(&r->compat_mode));
+		json_object_set_new(o, "summary", summary_json(&r->compat_mode));
+	}
+	return o;
+}
+
 int show_json(FILE *out, const struct probe_report *r)
 {
-	json_t *cases = json_array(), *root;
+	json_t *root =
+	    json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "schema", "paravane-probe", "version",
+		      PROBE_JSON_VERSION, "host", host_json(r), "compatibility_mode", compat_json(r), "cases",
+		      cases_json(&r->mode64), "summary", summary_json(&r->mode64));
 	bool err;
 
-	for (unsigned i = 0; i < r->n; i++)
-		json_array_append_new(cases, case_json(&r->findings[i]));
-	root = json_pack("{s:s, s:i, s:o, s:{s:b, s:s}, s:o, s:o}", "schema", "paravane-probe", "version",
-			 PROBE_JSON_VERSION, "host", host_json(r), "compatibility_mode", "available",
-			 r->compat.selector != 0, "evidence", r->compat.evidence, "cases", cases, "summary",
-			 summary_json(r));
 	if (!root)
 		return -1;
 	err = json_dumpf(root, out, JSON_INDENT(1)) || fputc('\n', out) == EOF;

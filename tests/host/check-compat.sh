@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# check-compat.sh [boots|units|guests]...: what only a host that executes 32-bit code can show, on a host that TCG
+# check-compat.sh [boots|units|guests|probe]...: what only a host that executes 32-bit code can show, on a host that TCG
 # makes (run-in-tcg.sh): the patched 686 kernel boots to its end with the battery's output under every mode of the
-# direct engine, the flat guests run patched and direct, and so do the unit tests that run guest code natively. TAP.
+# direct engine, the flat guests run patched and direct, and so do the unit tests that run guest code natively;
+# `paravane probe` tries every instruction in compatibility mode too. TAP.
 # All of it is `make check-compat`, which builds what is needed first. What TCG gets wrong stands in
 # tests/host/tcg-excluded.txt. MODES="--mode=trap ..." boots with these options instead.
 cd "$(dirname "$0")/../.." || exit 1
@@ -98,8 +99,19 @@ guests()
 	one test_guests "$work/out" $?
 }
 
+probe()
+{
+	"$B/tests/unit/test_probe" </dev/null >"$work/out" 2>&1
+	one test_probe "$work/out" $?
+	tests/probe/test_probe.sh </dev/null >"$work/out" 2>&1
+	one probe "$work/out" $?
+	"$pv" probe >"$work/out" 2>&1
+	grep -q '^Summary: .* compatibility mode, CPL 3$' "$work/out"
+	tap $? "probe tries both modes" "$work/out"
+}
+
 lacks_direct && tap 1 "this host executes 32-bit code" && exit 1
-for part in ${*:-units guests boots}; do
+for part in ${*:-units guests probe boots}; do
 	$part
 done
 echo "1..$tap_n"

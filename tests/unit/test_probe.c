@@ -20,17 +20,19 @@
 #include "hypercalls/decode.h"
 #include "hypercalls/policy.h"
 #include "monitor/probe/child.h"
+#include "monitor/probe/judge.h"
 #include "monitor/probe/mode.h"
 #include "monitor/probe/show.h"
 
 static struct probe_finding findings[1024];
+static struct probe_compat compat;
 
 /* --- the table ------------------------------------------------------------------------------------------- */
 
 /* Does the code contain an instruction of the row? */
 static bool executes(const struct experiment *e)
 {
-	int width = policy_get(e->op)->widths & WIDTH_64 ? 64 : 32;
+	int width = policy_get(e->op)->widths & WIDTH_64 ? e->width : 32;
 	struct insn insn;
 
 	for (const uint8_t *p = e->code; p < e->end;) {
@@ -48,14 +50,18 @@ static bool executes(const struct experiment *e)
 static void every_row_has_an_experiment(void **state)
 {
 	(void)state;
-	assert_in_range(experiment_cases(), 1, sizeof(findings) / sizeof(*findings));
+	assert_in_range(experiment_cases(64), 1, sizeof(findings) / sizeof(*findings));
+	assert_in_range(experiment_cases(32), 1, sizeof(findings) / sizeof(*findings));
 	for (unsigned op = 1; op < OP_COUNT; op++) {
-		unsigned n = 0;
+		unsigned n64 = 0, n32 = 0;
 
-		for (unsigned i = 0; i < n_experiments; i++)
-			n += experiments[i].op == op;
-		if (!n)
-			fail_msg("%s has no experiment", policy_get(op)->id);
+		for (unsigned i = 0; i < n_experiments; i++) {
+			n64 += experiments[i].op == op && experiments[i].width == 64;
+			n32 += experiments[i].op == op && experiments[i].width == 32;
+		}
+		if (!n64 || !n32 != !(policy_get(op)->widths & WIDTH_32))
+			fail_msg("%s has %u experiments, %u in compatibility mode", policy_get(op)->id, n64,
+				 n32);
 	}
 }
 
@@ -71,20 +77,26 @@ static void experiments_stand_in_the_order_of_the_rows(void **state)
 {
 	(void)state;
 	for (unsigned i = 1; i < n_experiments; i++)
-		assert_true(experiments[i].op >= experiments[i - 1].op);
+		assert_true(experiments[i].width < experiments[i - 1].width ||
+			    experiments[i].op >= experiments[i - 1].op);
 }
 
 /* --- the same on every host ------------------------------------------------------------------------------ */
 
-static const struct probe_finding *find(unsigned op, const char *what, uint32_t arg)
+static const struct probe_finding *find_in(uint16_t cs32, unsigned op, const char *what, uint32_t arg)
 {
-	unsigned n = experiment_run(op, findings);
+	unsigned n = experiment_run(op, cs32, findings);
 
 	for (unsigned i = 0; i < n; i++)
 		if (!strcmp(findings[i].e->what, what) && findings[i].arg == arg)
 			return &findings[i];
 	fail_msg("%s has no case '%s' 0x%x", policy_get(op)->id, what, arg);
 	return NULL;
+}
+
+static const struct probe_finding *find(unsigned op, const char *what, uint32_t arg)
+{
+	return find_in(0, op, what, arg);
 }
 
 static void assert_trap(const struct probe_finding *f, unsigned vector, uint64_t error)
@@ -204,14 +216,98 @@ static void legacy_rows_say_so(void **state)
 	assert_int_equal(find(OP_IRET, "", 0)->outcome, PROBE_NOT_RUN);
 }
 
+/* --- compatibility mode, where the host has it ------------------------------------------------------------- */
+
+static void need_compat(void)
+{
+	mode_find_compat(&compat);
+	if (!compat.selector) {
+		print_message("no compatibility mode: %s\n", compat.evidence);
+		skip();
+	}
+}
+
+static const struct probe_finding *find32(unsigned op, const char *what, uint32_t arg)
+{
+	return find_in(compat.selector, op, what, arg);
+}
+
+static void compat_traps_and_silence(void **state)
+{
+	(void)state;
+	need_compat();
+	assert_trap(find32(OP_CLI, "", 0), 13, 0);
+	assert_trap(find32(OP_INTO, "OF=1", 0), 4, 0);
+	assert_int_equal(find32(OP_INTO, "OF=0", 0)->outcome, PROBE_RIGHT);
+	assert_trap(find32(OP_INT, "vector", 3), 3, 0);
+	assert_int_equal(find32(OP_POPF, "IF=0", 0)->outcome, PROBE_SILENT);
+	assert_true(find32(OP_POPF, "IF=0", 0)->r.regs.rcx & 0x200);
+	assert_int_equal(find32(OP_LAR, "selector", 0)->outcome, PROBE_RIGHT);
+	assert_int_equal(find32(OP_ARPL, "null against the host's CS", 0)->r.regs.rcx, 3);
+}
+
+static void compat_segment_registers(void **state)
+{
+	static const unsigned pop[] = {OP_POP_ES, OP_POP_DS, OP_POP_FS, OP_POP_GS};
+	static const char *const words[] = {"ES:", "DS:", "FS:", "GS:"};
+
+	(void)state;
+	need_compat();
+	assert_int_equal(find32(OP_PUSH_CS, "", 0)->r.regs.rcx, compat.selector);
+	assert_int_equal(find32(OP_PUSH_ES, "", 0)->outcome, PROBE_LEAKS);
+	for (int i = 0; i < 4; i++) {
+		assert_trap(find32(pop[i], words[i], 0x10), 13, 0x10);
+		assert_int_equal(find32(pop[i], words[i], 0)->outcome, PROBE_RIGHT);
+		assert_int_equal(find32(pop[i], words[i], compat.selector & 4 ? 0x2b : 0x23)->outcome,
+				 PROBE_SILENT);
+	}
+	assert_trap(find32(OP_POP_SS, "SS:", 0), 13, 0);
+	assert_trap(find32(OP_LDS, "selector", 0xfffb), 13, 0xfff8);
+}
+
+/* Also into 64-bit code, from where the experiment's end leads back all the same. */
+static void compat_far_transfers(void **state)
+{
+	static const struct {
+		unsigned op;
+		const char *what;
+	} far[] = {{OP_CALL_FAR, "m16:32"}, {OP_JMP_FAR, "m16:32"}, {OP_RET_FAR, "to"}, {OP_IRET, "to"}};
+
+	(void)state;
+	need_compat();
+	for (int i = 0; i < 4; i++) {
+		assert_trap(find32(far[i].op, far[i].what, 0), 13, 0);
+		assert_trap(find32(far[i].op, far[i].what, 0x10), 13, 0x10);
+		assert_int_equal(find32(far[i].op, far[i].what, 0x33)->outcome, PROBE_SILENT);
+	}
+}
+
+/* Where SYSCALL enters the host's kernel, it does not come back, and that is not called a trap. */
+static void compat_system_calls_enter_the_host(void **state)
+{
+	static const unsigned ops[] = {OP_SYSCALL, OP_SYSENTER};
+
+	(void)state;
+	need_compat();
+	for (int i = 0; i < 2; i++) {
+		const struct probe_finding *f = find32(ops[i], "EAX=20, getpid", 0);
+
+		if (f->outcome == PROBE_TRAPS)
+			assert_in_range(f->r.rip, 0, f->e->end - f->e->code);
+		else if (f->r.done)
+			assert_int_equal(f->r.regs.rax, f->r.pid);
+	}
+}
+
 /* --- the child ------------------------------------------------------------------------------------------- */
 
 static struct probe_result run_bytes(const uint8_t *code, size_t len, int (*setup)(void))
 {
-	const struct experiment e = {.op = OP_CLI, .code = code, .end = code + len, .setup = setup};
+	const struct experiment e = {
+	    .op = OP_CLI, .width = 64, .code = code, .end = code + len, .setup = setup};
 	struct probe_result r;
 
-	child_run(&e, 0, &r);
+	child_run(&e, 0, 0, &r);
 	return r;
 }
 
@@ -297,7 +393,35 @@ static void umip_values_are_known(void **state)
 	assert_int_equal(judged(OP_SGDT, 0, real).outcome, PROBE_LEAKS);
 	assert_string_equal(judged(OP_SGDT, 0, real).text, "GDTR of the host: base 0x12340000 limit 0x7f");
 	assert_int_equal(judged(OP_SMSW, 0, slow).outcome, PROBE_EMULATED);
-	assert_int_equal(judged(OP_STR, 0, real).outcome, PROBE_LEAKS);
+	assert_int_equal(judged(OP_STR, 0, real).outcome,
+			 find(OP_SGDT, "", 0)->outcome == PROBE_EMULATED ? PROBE_EMULATED : PROBE_LEAKS);
+}
+
+static void cli_after_iopl_is_told_by_the_flag(void **state)
+{
+	struct probe_result skipped = {.regs.rcx = 0x202}, obeyed = {.regs.rcx = 0x2};
+	struct probe_finding f = {.e = first(OP_CLI)};
+
+	(void)state;
+	judge_cli(f.e, 0, &skipped, &f);
+	assert_int_equal(f.outcome, PROBE_EMULATED);
+	judge_cli(f.e, 0, &obeyed, &f);
+	assert_int_equal(f.outcome, PROBE_SILENT);
+}
+
+static void a_trap_elsewhere_is_no_trap_of_the_instruction(void **state)
+{
+	struct probe_finding f = {.e = first(OP_CLI)};
+
+	(void)state;
+	f.r =
+	    (struct probe_result){.trapped = true, .vector = 14, .pid = 7, .rip = 0x70000000, .regs.rax = 7};
+	judge_trap(&f);
+	assert_int_equal(f.outcome, PROBE_SILENT);
+	assert_non_null(strstr(f.text, "getpid"));
+	f.r.rip = 0;
+	judge_trap(&f);
+	assert_int_equal(f.outcome, PROBE_TRAPS);
 }
 
 static void a_flag_that_changed_is_not_called_kept(void **state)
@@ -329,11 +453,12 @@ static void rows_are_counted_by_their_cases(void **state)
 	    {.e = popf, .outcome = PROBE_SILENT},  {.e = popf, .outcome = PROBE_TRAPS},
 	    {.e = iret, .outcome = PROBE_NOT_RUN},
 	};
-	struct probe_report r = {.findings = f, .n = 5};
+	struct probe_cases r = {.f = f, .n = 5};
 	struct probe_counts c;
 
 	(void)state;
 	show_count(&r, &c);
+	assert_int_equal(c.rows, 3);
 	assert_int_equal(c.rows_always, 1);
 	assert_int_equal(c.rows_sometimes, 1);
 	assert_int_equal(c.rows_never, 0);
@@ -369,11 +494,17 @@ int main(void)
 	    cmocka_unit_test(segment_loads_are_checked_by_the_host),
 	    cmocka_unit_test(sgdt_traps_or_shows_something),
 	    cmocka_unit_test(legacy_rows_say_so),
+	    cmocka_unit_test(compat_traps_and_silence),
+	    cmocka_unit_test(compat_segment_registers),
+	    cmocka_unit_test(compat_far_transfers),
+	    cmocka_unit_test(compat_system_calls_enter_the_host),
 	    cmocka_unit_test(a_child_that_hangs_is_killed),
 	    cmocka_unit_test(a_child_that_exits_is_noticed),
 	    cmocka_unit_test(a_lost_stack_pointer_does_no_harm),
 	    cmocka_unit_test(without_its_preparation_nothing_runs),
 	    cmocka_unit_test(umip_values_are_known),
+	    cmocka_unit_test(cli_after_iopl_is_told_by_the_flag),
+	    cmocka_unit_test(a_trap_elsewhere_is_no_trap_of_the_instruction),
 	    cmocka_unit_test(a_flag_that_changed_is_not_called_kept),
 	    cmocka_unit_test(code_is_shown_with_its_operand),
 	    cmocka_unit_test(rows_are_counted_by_their_cases),
