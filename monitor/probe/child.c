@@ -15,6 +15,7 @@
 #include <asm/ldt.h>
 #include <asm/prctl.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,16 +257,15 @@ static void __attribute__((noreturn)) in_child(const struct experiment *e, uint3
 
 static void wait_or_kill(pid_t pid, struct probe_result *r)
 {
-	struct timespec nap = {.tv_nsec = 200000};
+	struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
 
-	for (long us = 0; waitpid(pid, &r->wait_status, WNOHANG) == 0; us += 200) {
-		if (us > PROBE_TIMEOUT_MS * 1000L) {
-			kill(pid, SIGKILL);
-			waitpid(pid, &r->wait_status, 0);
-			break;
-		}
-		nanosleep(&nap, NULL);
-	}
+	if (p.fd < 0)
+		shared->setup_errno = errno;
+	if (p.fd < 0 || poll(&p, 1, PROBE_TIMEOUT_MS) != 1)
+		kill(pid, SIGKILL);
+	waitpid(pid, &r->wait_status, 0);
+	if (p.fd >= 0)
+		close(p.fd);
 }
 
 void child_run(const struct experiment *e, uint32_t arg, uint16_t cs32, struct probe_result *r)

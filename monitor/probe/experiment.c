@@ -4,6 +4,7 @@
 
 #include <asm/ldt.h>
 #include <asm/prctl.h>
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -220,25 +221,43 @@ unsigned experiment_cases(unsigned width)
 	return n;
 }
 
+static void run_case(const struct experiment *e, unsigned k, uint16_t cs32, struct probe_finding *f)
+{
+	*f = (struct probe_finding){.e = e};
+	if (e->n_args) {
+		f->arg = e->args[k].value;
+		f->arg_words = e->args[k].words;
+	}
+	judge_case(f, cs32);
+}
+
+static bool belongs(const struct experiment *e, unsigned op, uint16_t cs32)
+{
+	return (op == OP_NONE || op == e->op) && e->width == (cs32 ? 32 : 64);
+}
+
 unsigned experiment_run(unsigned op, uint16_t cs32, struct probe_finding *findings)
 {
 	unsigned n = 0;
 
+	for (unsigned i = 0; i < n_experiments; i++)
+		for (unsigned k = 0; belongs(&experiments[i], op, cs32) && k < cases_of(&experiments[i]); k++)
+			run_case(&experiments[i], k, cs32, &findings[n++]);
+	return n;
+}
+
+void experiment_one(unsigned op, const char *what, uint32_t arg, uint16_t cs32, struct probe_finding *f)
+{
 	for (unsigned i = 0; i < n_experiments; i++) {
 		const struct experiment *e = &experiments[i];
 
-		if ((op != OP_NONE && op != e->op) || e->width != (cs32 ? 32 : 64))
+		if (!belongs(e, op, cs32) || strcmp(e->what, what))
 			continue;
-		for (unsigned k = 0; k < cases_of(e); k++) {
-			struct probe_finding *f = &findings[n++];
-
-			*f = (struct probe_finding){.e = e};
-			if (e->n_args) {
-				f->arg = e->args[k].value;
-				f->arg_words = e->args[k].words;
+		for (unsigned k = 0; k < cases_of(e); k++)
+			if (!e->n_args || e->args[k].value == arg) {
+				run_case(e, k, cs32, f);
+				return;
 			}
-			judge_case(f, cs32);
-		}
 	}
-	return n;
+	assert(!"no such experiment");
 }

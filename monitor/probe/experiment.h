@@ -89,6 +89,10 @@ unsigned experiment_cases(unsigned width); /* the number of cases in all of that
  */
 unsigned experiment_run(unsigned op, uint16_t cs32, struct probe_finding *findings);
 
+/* Run the one case of op whose experiment is named `what`, and whose operand is arg where it has some; there must be
+ * one. */
+void experiment_one(unsigned op, const char *what, uint32_t arg, uint16_t cs32, struct probe_finding *f);
+
 /* The heading under which e stands. */
 const char *experiment_group(const struct experiment *e);
 const char *probe_outcome_name(enum probe_outcome o); /* "traps", "leaks", "silent", ... */

@@ -50,10 +50,27 @@ static const char *look_at_ldt(char *to, size_t cap)
 	return to;
 }
 
+/* A descriptor is not all: code must run by it and come back. */
+static void try_it(struct probe_compat *c, const char *found)
+{
+	static const uint8_t nop[] = {0x90};
+	const struct experiment e = {.code = nop, .end = nop + sizeof(nop), .width = 32};
+	struct probe_result r;
+
+	child_run(&e, 0, c->selector, &r);
+	if (r.done && !r.trapped) {
+		snprintf(c->evidence, sizeof(c->evidence), "%s", found);
+		return;
+	}
+	snprintf(c->evidence, sizeof(c->evidence), "%s, but code in it does not run: %s", found,
+		 r.trapped ? "a trap" : "the process does not survive");
+	c->selector = 0;
+}
+
 void mode_find_compat(struct probe_compat *c)
 {
 	unsigned visible = 0;
-	char ldt[140];
+	char found[160];
 	uint32_t rights;
 
 	*c = (struct probe_compat){0};
@@ -64,14 +81,15 @@ void mode_find_compat(struct probe_compat *c)
 		if (is_code32(rights))
 			c->selector = i * 8 + 3;
 	}
-	if (c->selector) {
-		snprintf(c->evidence, sizeof(c->evidence), "GDT selector 0x%x is a 32-bit code segment",
-			 c->selector);
-	} else if (!look_at_ldt(ldt, sizeof(ldt))) {
-		c->selector = CHILD_LDT_CODE32;
-		snprintf(c->evidence, sizeof(c->evidence), "modify_ldt makes a 32-bit code segment");
-	} else {
+	if (c->selector)
+		snprintf(found, sizeof(found), "GDT selector 0x%x is a 32-bit code segment", c->selector);
+	else if (!look_at_ldt(found, sizeof(found)))
+		c->selector = CHILD_LDT_CODE32,
+		snprintf(found, sizeof(found), "modify_ldt makes a 32-bit code segment");
+	else
 		snprintf(c->evidence, sizeof(c->evidence),
-			 "LAR finds %u descriptors in the GDT, none a 32-bit code segment; %s", visible, ldt);
-	}
+			 "LAR finds %u descriptors in the GDT, none a 32-bit code segment; %s", visible,
+			 found);
+	if (c->selector)
+		try_it(c, found);
 }

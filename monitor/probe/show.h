@@ -6,8 +6,8 @@
 #include <stdio.h>
 
 #include "monitor/probe/experiment.h"
+#include "monitor/probe/host.h"
 #include "monitor/probe/mode.h"
-#include "monitor/vmx/hostcheck.h"
 
 #define PROBE_JSON_VERSION 1 /* docs/probe.md */
 #define PROBE_COLUMNS 100

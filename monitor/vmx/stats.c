@@ -155,7 +155,18 @@ static double guest_ms(const struct vm *vm, uint64_t tsc)
 	return tsc > vm->cfg.tsc_start ? ms(vm, tsc - vm->cfg.tsc_start) : 0;
 }
 
-void stats_print(const struct vm *vm, uint64_t wall_ns, FILE *out)
+static void print_silent(const struct vm *vm, const struct host_silent *silent, FILE *out)
+{
+	fprintf(out, "instructions of user code that did not trap and show the host's state:");
+	for (unsigned i = 0; i < silent->n; i++)
+		fprintf(out, "%s%s", i % 10 ? " " : "\n  ", policy_get(silent->op[i])->mnemonic);
+	fprintf(out, "%s\n",
+		silent->n			? ""
+		: vm->cfg.engine == ENGINE_LONG ? " none, all code is translated"
+						: " none");
+}
+
+void stats_print(const struct vm *vm, const struct host_silent *silent, uint64_t wall_ns, FILE *out)
 {
 	fprintf(out, "--- paravane: statistics of the run\n");
 	fprintf(out, "%-58s %12.1f ms\n", "wall-clock time, set-up included", (double)wall_ns / 1e6);
@@ -166,6 +177,7 @@ void stats_print(const struct vm *vm, uint64_t wall_ns, FILE *out)
 	print_hypercalls(vm, out);
 	print_interrupts(vm, out);
 	print_pages(vm, out);
+	print_silent(vm, silent, out);
 	print_sites(vm, out);
 }
 
@@ -219,7 +231,16 @@ static json_t *exits_json(const struct vm *vm)
 	return list;
 }
 
-static json_t *audit_json(const struct vm *vm, const uint8_t sha256[32])
+static json_t *silent_json(const struct host_silent *silent)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < silent->n; i++)
+		json_array_append_new(list, json_string(policy_get(silent->op[i])->id));
+	return list;
+}
+
+static json_t *audit_json(const struct vm *vm, const struct host_silent *silent, const uint8_t sha256[32])
 {
 	char hex[65];
 	size_t n, i;
@@ -237,14 +258,15 @@ static json_t *audit_json(const struct vm *vm, const uint8_t sha256[32])
 						       "reason", site_reason(vm, &s[i])));
 	}
 	free(s);
-	return json_pack("{s:i, s:s, s:f, s:I, s:o, s:o}", "version", 1, "image_sha256", hex, "seconds",
+	return json_pack("{s:i, s:s, s:f, s:I, s:o, s:o, s:o}", "version", 1, "image_sha256", hex, "seconds",
 			 guest_ms(vm, clock_tsc()) / 1e3, "blocks_translated", (json_int_t)vm->stats.blocks,
-			 "exits", exits_json(vm), "sites", sites);
+			 "exits", exits_json(vm), "silent_in_user_code", silent_json(silent), "sites", sites);
 }
 
-int stats_write_audit(const struct vm *vm, const uint8_t sha256[32], const char *path, struct diag *d)
+int stats_write_audit(const struct vm *vm, const struct host_silent *silent, const uint8_t sha256[32],
+		      const char *path, struct diag *d)
 {
-	json_t *root = audit_json(vm, sha256);
+	json_t *root = audit_json(vm, silent, sha256);
 	char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
 	int err;
 

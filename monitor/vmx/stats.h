@@ -5,11 +5,14 @@
 
 #include <stdio.h>
 
+#include "monitor/probe/host.h"
 #include "monitor/vmm/vm.h"
 
-void stats_print(const struct vm *vm, uint64_t wall_ns, FILE *out);
+/* silent: of a run whose user code was executed directly, else empty. */
+void stats_print(const struct vm *vm, const struct host_silent *silent, uint64_t wall_ns, FILE *out);
 
 /* Write the audit file. sha256 is that of the source image, all zero without a manifest. */
-int stats_write_audit(const struct vm *vm, const uint8_t sha256[32], const char *path, struct diag *d);
+int stats_write_audit(const struct vm *vm, const struct host_silent *silent, const uint8_t sha256[32],
+		      const char *path, struct diag *d);
 
 #endif

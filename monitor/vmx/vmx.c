@@ -55,6 +55,7 @@ struct watch {
 struct vmx {
 	const struct run_options *o;
 	struct vm_config cfg; /* until the arena is mapped */
+	struct host_silent silent;
 	struct vm *vm;
 	struct guest_image image;
 	struct zygote zygote;
@@ -193,6 +194,8 @@ static int build(struct vmx *x, struct diag *d)
 
 	if (host_check(&x->cfg, x->o->mode, x->o->user, d) || check_outputs(x->o, d))
 		return EXIT_STATUS_USER;
+	if (x->cfg.engine == ENGINE_DIRECT && (x->o->stats || x->o->audit))
+		host_find_silent(ABI_HOST_CS32, &x->silent);
 	err = x->o->unpatched ? guest_image_open_unpatched(&x->image, x->o->image, d)
 			      : guest_image_open(&x->image, x->o->image, d);
 	if (err)
@@ -461,9 +464,9 @@ static int report(struct vmx *x, struct diag *d)
 		zygote_summary(&x->zygote);
 	zygote_stop(&x->zygote);
 	if (x->o->stats)
-		stats_print(vm, now.ns - x->start.ns, stderr);
+		stats_print(vm, &x->silent, now.ns - x->start.ns, stderr);
 	if (x->o->audit)
-		return stats_write_audit(vm, x->image.manifest.h.source_sha256, x->o->audit, d);
+		return stats_write_audit(vm, &x->silent, x->image.manifest.h.source_sha256, x->o->audit, d);
 	return 0;
 }
 

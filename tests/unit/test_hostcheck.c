@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "monitor/probe/host.h"
 #include "monitor/vmx/hostcheck.h"
 
 static const struct host_finding *found(enum host_verdict verdict)

@@ -20,6 +20,7 @@
 #include "hypercalls/decode.h"
 #include "hypercalls/policy.h"
 #include "monitor/probe/child.h"
+#include "monitor/probe/host.h"
 #include "monitor/probe/judge.h"
 #include "monitor/probe/mode.h"
 #include "monitor/probe/show.h"
@@ -299,6 +300,53 @@ static void compat_system_calls_enter_the_host(void **state)
 	}
 }
 
+static bool is_silent(const struct host_silent *s, unsigned op)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		if (s->op[i] == op)
+			return true;
+	return false;
+}
+
+/* What `run` says of user code is what the experiments say. */
+static void what_is_silent_is_what_the_experiments_found(void **state)
+{
+	static const unsigned ops[] = {OP_SGDT, OP_STR, OP_CPUID, OP_RDTSCP, OP_RDPMC, OP_SYSCALL};
+	static const char *const what[] = {"", "", "EAX=1", "", "ECX=0", "EAX=20, getpid"};
+	struct host_silent s;
+
+	(void)state;
+	need_compat();
+	host_find_silent(compat.selector, &s);
+	for (int i = 0; i < 6; i++) {
+		enum probe_outcome o = find32(ops[i], what[i], 0)->outcome;
+
+		assert_int_equal(is_silent(&s, ops[i]),
+				 o == PROBE_LEAKS || o == PROBE_SILENT || o == PROBE_EMULATED);
+	}
+	assert_true(is_silent(&s, OP_LAR));
+}
+
+static void the_host_is_judged_by_the_experiments(void **state)
+{
+	struct host_finding f[HOST_FINDINGS_MAX];
+	unsigned n = host_findings(f);
+
+	(void)state;
+	mode_find_compat(&compat);
+	for (unsigned i = 0; i < n; i++) {
+		if (!strcmp(f[i].name, "32-bit code"))
+			assert_int_equal(f[i].verdict, compat.selector == 0x23 ? HOST_OK : HOST_NOT_DIRECT);
+		if (!strcmp(f[i].name, "UMIP"))
+			assert_int_equal(f[i].verdict,
+					 find(OP_SGDT, "", 0)->outcome == PROBE_TRAPS ? HOST_OK : HOST_NOTE);
+		if (!strcmp(f[i].name, "int80"))
+			assert_int_equal(f[i].verdict, find(OP_INT, "vector", 0x80)->outcome == PROBE_TRAPS
+							   ? HOST_NOTE
+							   : HOST_OK);
+	}
+}
+
 /* --- the child ------------------------------------------------------------------------------------------- */
 
 static struct probe_result run_bytes(const uint8_t *code, size_t len, int (*setup)(void))
@@ -498,6 +546,8 @@ int main(void)
 	    cmocka_unit_test(compat_segment_registers),
 	    cmocka_unit_test(compat_far_transfers),
 	    cmocka_unit_test(compat_system_calls_enter_the_host),
+	    cmocka_unit_test(what_is_silent_is_what_the_experiments_found),
+	    cmocka_unit_test(the_host_is_judged_by_the_experiments),
 	    cmocka_unit_test(a_child_that_hangs_is_killed),
 	    cmocka_unit_test(a_child_that_exits_is_noticed),
 	    cmocka_unit_test(a_lost_stack_pointer_does_no_harm),

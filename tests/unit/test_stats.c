@@ -15,6 +15,7 @@
 #include "monitor/vmx/stats.h"
 
 static struct vm *vm;
+static const struct host_silent silent = {.op = {OP_SGDT, OP_CPUID}, .n = 2};
 static char strings[] = "\0no room before 0xc1000010";
 static struct manifest_site sites[] = {{.va = 0xc1000000, .op = OP_NONE + 1, .reason = 1},
 				       {.va = 0xc1000008, .op = OP_NONE + 2}};
@@ -60,7 +61,7 @@ static void audit_file(void **state)
 
 	(void)state;
 	close(mkstemp(path));
-	assert_int_equal(stats_write_audit(vm, hash, path, &d), 0);
+	assert_int_equal(stats_write_audit(vm, &silent, hash, path, &d), 0);
 	root = json_load_file(path, 0, NULL);
 	unlink(path);
 	assert_non_null(root);
@@ -74,6 +75,9 @@ static void audit_file(void **state)
 	first = json_array_get(list, 0);
 	assert_int_equal(json_integer_value(json_object_get(first, "count")), 1000);
 	assert_int_equal(json_number_value(json_object_get(first, "ms")), 2);
+	list = json_object_get(root, "silent_in_user_code");
+	assert_int_equal(json_array_size(list), 2);
+	assert_string_equal(json_string_value(json_array_get(list, 0)), "OP_SGDT");
 	list = json_object_get(root, "sites");
 	assert_int_equal(json_array_size(list), 2);
 	first = json_array_get(list, 0); /* hottest first */
@@ -95,7 +99,7 @@ static void audit_nowhere(void **state)
 	struct diag d = {""};
 
 	(void)state;
-	assert_int_not_equal(stats_write_audit(vm, hash, "/nonexistent/a.json", &d), 0);
+	assert_int_not_equal(stats_write_audit(vm, &silent, hash, "/nonexistent/a.json", &d), 0);
 	assert_non_null(strstr(d.text, "/nonexistent/a.json"));
 }
 
@@ -106,14 +110,31 @@ static void printed(void **state)
 	FILE *f = open_memstream(&text, &size);
 
 	(void)state;
-	stats_print(vm, 5000000, f);
+	stats_print(vm, &silent, 5000000, f);
 	fclose(f);
 	assert_non_null(strstr(text, "landing pad"));
+	assert_non_null(strstr(text, "show the host's state:\n  SGDT CPUID\n"));
 	assert_non_null(strstr(text, "1000"));
 	assert_non_null(strstr(text, "0xf8400000"));
 	/* Hottest first. */
 	assert_true(strstr(text, "0xc1000008") < strstr(text, "0xf8400000"));
 	assert_true(strstr(text, "0xf8400000") < strstr(text, "0xc1000000"));
+	free(text);
+}
+
+static void nothing_is_silent_when_all_is_translated(void **state)
+{
+	const struct host_silent none = {.n = 0};
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	(void)state;
+	vm->cfg.engine = ENGINE_LONG;
+	stats_print(vm, &none, 5000000, f);
+	vm->cfg.engine = ENGINE_DIRECT;
+	fclose(f);
+	assert_non_null(strstr(text, "show the host's state: none, all code is translated\n"));
 	free(text);
 }
 
@@ -123,6 +144,7 @@ int main(void)
 	    cmocka_unit_test(audit_file),
 	    cmocka_unit_test(audit_nowhere),
 	    cmocka_unit_test(printed),
+	    cmocka_unit_test(nothing_is_silent_when_all_is_translated),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
