@@ -242,11 +242,13 @@ static bool in_entry(uint64_t rip)
 static bool in_guest(const greg_t *g)
 {
 	uint64_t rip = (uint64_t)g[REG_RIP];
+	uint32_t raw = (uint32_t)rip;
 
 	if (!engine_long)
 		return (g[REG_CSGSFS] & 0xffff) != ABI_HOST_CS64;
-	return rip >> 32 == LONG_BASE >> 32 &&
-	       (translate_contains(VM, (uint32_t)rip) ? !translate_is_pad(VM, (uint32_t)rip) : xol_contains(VM, (uint32_t)rip));
+	if (rip >> 32 != LONG_BASE >> 32)
+		return false;
+	return translate_contains(VM, raw) ? !translate_is_pad(VM, raw) : xol_contains(VM, raw) && !xol_is_pad(VM, raw);
 }
 
 static void resume_at(greg_t *g, const char *label)

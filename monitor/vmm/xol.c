@@ -39,6 +39,11 @@ bool xol_contains(const struct vm *vm, uint32_t raw)
 	return raw - slot_address(vm) < PAGE_SIZE;
 }
 
+bool xol_is_pad(const struct vm *vm, uint32_t raw)
+{
+	return raw - slot_address(vm) >= SLOT_PAD;
+}
+
 static void put32(uint8_t *at, uint32_t value)
 {
 	mem_copy(at, &value, 4);
@@ -240,7 +245,7 @@ static int enter_long(struct vm *vm, const struct lower *l, uint32_t raw, uint32
 	p = long_point(l, w->eip);
 	if (p && p->state == POINT_AFTER)
 		return 1;
-	if (w->eip == raw + l->code_len || (p && p->guest == next))
+	if (w->eip == slot_address(vm) + l->code_len || (p && p->guest == next))
 		return 0;
 	if (w->reason != WORLD_SIGNAL)
 		return -EAGAIN;

@@ -30,5 +30,7 @@ int xol_redirect(struct vm *vm);
 
 /* Is a raw EIP inside the slot? */
 bool xol_contains(const struct vm *vm, uint32_t raw);
+/* Is it, inside the slot, the landing pad, where the instruction is done? */
+bool xol_is_pad(const struct vm *vm, uint32_t raw);
 
 #endif

@@ -51,6 +51,7 @@ enum {
 #define IRQ_VECTOR 0x21 /* IRQ 1 */
 
 static const char *native_case = "";
+static enum engine native_engine = ENGINE_DIRECT;
 
 static void __attribute__((noreturn, format(printf, 3, 4), unused))
 native_fail(const char *file, int line, const char *fmt, ...)
@@ -255,6 +256,17 @@ static inline int native_host_lacks(const char *what)
 	return 77;
 }
 
+/* What direct execution needs, and the long engine does not. */
+static inline void native_need_direct(void)
+{
+	struct user_desc probe = {.entry_number = 1, .seg_32bit = 1, .limit = 1, .useable = 1};
+
+	if (syscall(SYS_modify_ldt, 1, &probe, sizeof(probe)) < 0)
+		_exit(native_host_lacks("the host has no modify_ldt()"));
+	if (!(getauxval(AT_HWCAP2) & 2)) /* HWCAP2_FSGSBASE, arch/x86/include/uapi/asm/hwcap2.h */
+		_exit(native_host_lacks("the host does not offer the FSGSBASE instructions"));
+}
+
 /* Build everything from `img`; paging is on afterwards. */
 static inline void native_start(void)
 {
@@ -271,6 +283,8 @@ static inline void native_start(void)
 	    .trace_fd = -1,
 	    .n_workers = 1,
 	    .patched = true,
+	    .engine = native_engine,
+	    .mode = native_engine == ENGINE_LONG ? MODE_TRANSLATE : MODE_AUTO,
 	};
 	struct manifest m = {.windows = img.windows,
 			     .sites = img.sites,
@@ -279,13 +293,10 @@ static inline void native_start(void)
 			     .starts = img.starts,
 			     .originals = img.originals,
 			     .strings = (char *)""};
-	struct user_desc probe = {.entry_number = 1, .seg_32bit = 1, .limit = 1, .useable = 1};
 	struct diag d = {""};
 
-	if (syscall(SYS_modify_ldt, 1, &probe, sizeof(probe)) < 0)
-		_exit(native_host_lacks("the host has no modify_ldt()"));
-	if (!(getauxval(AT_HWCAP2) & 2)) /* HWCAP2_FSGSBASE, arch/x86/include/uapi/asm/hwcap2.h */
-		_exit(native_host_lacks("the host does not offer the FSGSBASE instructions"));
+	if (native_engine == ENGINE_DIRECT)
+		native_need_direct();
 	m.h.alias_delta = LINK;
 	m.h.hole_base = HOLE;
 	m.h.hole_size = ABI_HOLE_SIZE;
@@ -376,5 +387,15 @@ static inline void native_child(void (*body)(void), const char *name)
 		native_child(name##_in_worker, #name);                                                       \
 	}                                                                                                    \
 	static void name##_in_worker(void)
+
+/* The same body once more, with the long engine, which every host has. */
+#define NATIVE_TEST_LONG(name)                                                                               \
+	static void name##_long(void **state)                                                                \
+	{                                                                                                    \
+		(void)state;                                                                                 \
+		native_engine = ENGINE_LONG;                                                                 \
+		native_child(name##_in_worker, #name "_long");                                               \
+		native_engine = ENGINE_DIRECT;                                                               \
+	}
 
 #endif

@@ -30,6 +30,13 @@ static int step(void)
 	return err;
 }
 
+static void run_once(uint8_t opcode)
+{
+	put(&opcode, 1);
+	CHECK_EQ(step(), 0);
+	CHECK_EQ(cpu->eip, AT + 1);
+}
+
 /* --- branches ----------------------------------------------------------------------------------------------- */
 
 /* Which conditions hold under these flags, asked of the CPU: bit n for condition n. */
@@ -202,14 +209,14 @@ NATIVE_TEST(faults_in_a_copy_are_the_guests)
 	CHECK_EQ(cpu->eip, AT);
 }
 
-/* Whatever moment a kick comes at, an instruction runs once or not at all. */
+/* Whatever moment a kick comes at, an instruction runs once or not at all: those of one step, and those of several. */
 NATIVE_TEST(a_storm_of_kicks)
 {
+	static const uint8_t inc = 0x43, push = 0x50, pop = 0x5f; /* %ebx, %eax, %edi */
 	pid_t self = getpid(), kicker;
 	unsigned n;
 
 	native_start();
-	PUT("\x43"); /* inc %ebx */
 	cpu->gpr[REG_BX] = 0;
 	kicker = fork();
 	if (!kicker) {
@@ -217,12 +224,16 @@ NATIVE_TEST(a_storm_of_kicks)
 		for (;;)
 			kill(self, SIGUSR1);
 	}
-	for (n = 0; n < 50000; n++) {
-		cpu->eip = AT;
-		CHECK_EQ(step(), 0);
-		CHECK_EQ(cpu->eip, AT + 1);
-		if (cpu->gpr[REG_BX] != n + 1)
-			native_fail(__FILE__, __LINE__, "step %u: ran %u times", n + 1, cpu->gpr[REG_BX]);
+	for (n = 0; n < 20000; n++) {
+		run_once(inc);
+		CHECK_EQ(cpu->gpr[REG_BX], n + 1);
+		cpu->gpr[REG_AX] = n;
+		cpu->gpr[REG_SP] = STACK + 0x800;
+		run_once(push);
+		CHECK_EQ(cpu->gpr[REG_SP], STACK + 0x7fc);
+		run_once(pop);
+		CHECK_EQ(cpu->gpr[REG_SP], STACK + 0x800);
+		CHECK_EQ(cpu->gpr[REG_DI], n);
 	}
 	kill(kicker, SIGKILL);
 	waitpid(kicker, NULL, 0);
@@ -401,6 +412,17 @@ NATIVE_TEST(operands_where_no_memory_is)
 	CHECK_EQ(cpu->gpr[REG_CX], 0xffffffff);
 }
 
+/* With the long engine a copy may be several instructions, and has other ways to its end. */
+NATIVE_TEST_LONG(conditional_jumps)
+NATIVE_TEST_LONG(loops)
+NATIVE_TEST_LONG(jumps_calls_and_returns)
+NATIVE_TEST_LONG(faults_in_a_copy_are_the_guests)
+NATIVE_TEST_LONG(a_storm_of_kicks)
+NATIVE_TEST_LONG(an_aborted_entry_is_no_completion)
+NATIVE_TEST_LONG(operands_on_page_0)
+NATIVE_TEST_LONG(operands_on_page_0_in_user_mode)
+NATIVE_TEST_LONG(operands_where_no_memory_is)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -413,6 +435,15 @@ int main(void)
 	    cmocka_unit_test(operands_on_page_0),
 	    cmocka_unit_test(operands_on_page_0_in_user_mode),
 	    cmocka_unit_test(operands_where_no_memory_is),
+	    cmocka_unit_test(conditional_jumps_long),
+	    cmocka_unit_test(loops_long),
+	    cmocka_unit_test(jumps_calls_and_returns_long),
+	    cmocka_unit_test(faults_in_a_copy_are_the_guests_long),
+	    cmocka_unit_test(a_storm_of_kicks_long),
+	    cmocka_unit_test(an_aborted_entry_is_no_completion_long),
+	    cmocka_unit_test(operands_on_page_0_long),
+	    cmocka_unit_test(operands_on_page_0_in_user_mode_long),
+	    cmocka_unit_test(operands_where_no_memory_is_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
