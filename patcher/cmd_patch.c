@@ -6,12 +6,13 @@
 #include <stdlib.h>
 
 #include "hypercalls/command.h"
+#include "patcher/modules_patch.h"
 #include "patcher/patch.h"
 #include "patcher/report.h"
 
 struct options {
 	const char *image, *out, *report, *runtime;
-	bool has_hole;
+	bool has_hole, modules;
 	uint32_t hole;
 };
 
@@ -36,11 +37,10 @@ static bool parse_u32(const char *s, uint32_t *out)
 
 static int parse(struct options *o, int argc, char **argv)
 {
-	static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
-					      {"hole", required_argument, NULL, 'h'},
-					      {"report", required_argument, NULL, 'r'},
-					      {"runtime", required_argument, NULL, 't'},
-					      {0}};
+	static const struct option longs[] = {
+	    {"output", required_argument, NULL, 'o'}, {"hole", required_argument, NULL, 'h'},
+	    {"report", required_argument, NULL, 'r'}, {"runtime", required_argument, NULL, 't'},
+	    {"modules", no_argument, NULL, 'm'},      {0}};
 	int c;
 
 	optind = 0;
@@ -62,11 +62,14 @@ static int parse(struct options *o, int argc, char **argv)
 		case 't':
 			o->runtime = optarg;
 			break;
+		case 'm':
+			o->modules = true;
+			break;
 		default:
 			return usage();
 		}
 	}
-	if (optind + 1 != argc || !o->out)
+	if (optind + 1 != argc || !o->out || (o->modules && (o->has_hole || o->report || o->runtime)))
 		return usage();
 	o->image = argv[optind];
 	return EXIT_STATUS_OK;
@@ -104,6 +107,34 @@ static void print_summary(const struct analysis *a, const struct patch *p, const
 		printf("the kernel needs the options: %s\n", a->recipe.append);
 }
 
+/* What becomes of signatures: docs/patching.md. */
+static void print_unsigned(size_t n)
+{
+	if (n)
+		printf(
+		    "%zu had a signature, which no longer holds and was taken off: the guest loads them with "
+		    "a "
+		    "warning and taints itself, and refuses them under module.sig_enforce=1 or lockdown=\n",
+		    n);
+}
+
+static int patch_modules(const struct options *o)
+{
+	struct modules_patched sum = {.notes = stderr};
+	struct diag d = {0};
+
+	if (modules_patch(&sum, o->image, o->out, &d)) {
+		fprintf(stderr, "paravane patch: %s\n", d.text);
+		return EXIT_STATUS_USER;
+	}
+	printf("%s: %zu modules, %zu patched, %zu with nothing to patch, %zu that cannot be patched; %zu "
+	       "windows\n",
+	       o->image, sum.modules, sum.patched, sum.unchanged, sum.refused, sum.windows);
+	report_tactic_counts(sum.tactics, stdout);
+	print_unsigned(sum.unsigned_now);
+	return sum.refused ? EXIT_STATUS_REFUSED : EXIT_STATUS_OK;
+}
+
 static int patch_run(int argc, char **argv)
 {
 	struct options o = {0};
@@ -116,6 +147,8 @@ static int patch_run(int argc, char **argv)
 
 	if (err)
 		return err;
+	if (o.modules)
+		return patch_modules(&o);
 	if (o.runtime) {
 		err = runtime_load(&rt, o.runtime, &d);
 		how.seen = &rt;
@@ -143,7 +176,8 @@ static int patch_run(int argc, char **argv)
 
 const struct command patch_command = {
     .name = "patch",
-    .synopsis = "IMAGE -o OUT [--hole BASE] [--report FILE.json] [--runtime FILE]",
+    .synopsis = "IMAGE -o OUT [--hole BASE] [--report FILE.json] [--runtime FILE]\n"
+		"       paravane patch --modules DIR|MODULE|INITRAMFS -o OUT",
     .summary = "replace the sensitive instructions of a 32-bit kernel by stubs",
     .run = patch_run,
 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "hypercalls/command.h"
+#include "patcher/module_patch.h"
 #include "patcher/patch.h"
 
 static int usage(void)
@@ -42,6 +43,19 @@ static int check_source(const struct unpatched *u, const char *path, struct diag
 	return err;
 }
 
+static int unpatch_module(const char *in, const uint8_t *file, size_t size, const char *out, struct diag *d)
+{
+	uint8_t *ko;
+	size_t ko_size;
+	int err = module_unpatch(in, file, size, &ko, &ko_size, d);
+
+	if (err)
+		return err;
+	err = file_write(out, ko, ko_size, d);
+	free(ko);
+	return err;
+}
+
 static int unpatch(const char *in, const char *out, struct diag *d)
 {
 	struct unpatched u;
@@ -51,6 +65,11 @@ static int unpatch(const char *in, const char *out, struct diag *d)
 
 	if (err)
 		return err;
+	if (module_is_relocatable(file, size)) {
+		err = unpatch_module(in, file, size, out, d);
+		free(file);
+		return err;
+	}
 	err = unpatch_bytes(&u, in, file, size, d);
 	free(file);
 	if (err)

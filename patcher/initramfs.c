@@ -11,13 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "patcher/initramfs_cpio.h"
 #include "patcher/payload.h"
-
-#define HEADER_SIZE 110 /* magic and 13 fields of 8 hexadecimal digits */
-
-enum field { FIELD_MODE = 1, FIELD_NLINK = 4, FIELD_FILESIZE = 6, FIELD_NAMESIZE = 11 };
 
 struct walk {
 	const char *path;
@@ -33,68 +29,28 @@ static int damage(const struct walk *w, size_t at, const char *what)
 	return w->ops->damage(w->ctx, text);
 }
 
-bool initramfs_is_cpio(const uint8_t *p, size_t size)
-{
-	return size >= HEADER_SIZE && (!memcmp(p, "070701", 6) || !memcmp(p, "070702", 6));
-}
-
-static bool field(const uint8_t *header, enum field f, size_t *out)
-{
-	size_t v = 0;
-
-	for (const uint8_t *p = header + 6 + 8 * f, *end = p + 8; p < end; p++) {
-		const char *digits = "0123456789abcdef", *at = *p ? strchr(digits, *p | 0x20) : NULL;
-
-		if (!at || (*p < 'A' && *p > '9'))
-			return false;
-		v = v << 4 | (size_t)(at - digits);
-	}
-	*out = v;
-	return true;
-}
-
-/* Both names and contents are padded to words, counted from the start of the archive. */
-static size_t padded(size_t n)
-{
-	return (n + 3) & ~(size_t)3;
-}
-
 /* One archive: how far it reaches in *used. */
 static int walk_cpio(const struct walk *w, const uint8_t *p, size_t size, size_t *used)
 {
-	size_t at = 0, mode, links, length, name_size;
+	size_t at = 0;
 	int err = 0;
 
-	while (!err && initramfs_is_cpio(p + at, size - at)) {
-		const char *name = (const char *)p + at + HEADER_SIZE;
-		size_t data;
+	while (!err) {
+		struct cpio_entry e;
+		const char *wrong = cpio_entry_read(p + at, size - at, &e);
 
-		if (!field(p + at, FIELD_MODE, &mode) || !field(p + at, FIELD_NLINK, &links) ||
-		    !field(p + at, FIELD_FILESIZE, &length) || !field(p + at, FIELD_NAMESIZE, &name_size) ||
-		    !name_size || name_size > size - at - HEADER_SIZE || name[name_size - 1]) {
+		if (wrong) {
 			*used = size;
-			return damage(w, at, "cpio header: damaged; what follows it is lost");
+			return damage(w, at, wrong);
 		}
-		data = padded(at + HEADER_SIZE + name_size);
-		if (!strcmp(name, "TRAILER!!!")) {
-			*used = data < size ? data : size;
-			return 0;
-		}
-		if (data > size || length > size - data) {
-			*used = size;
-			return damage(w, at, "cpio: the archive is cut off in a file; what follows is lost");
-		}
-		/* Of hard links the last one has the contents. */
-		if (S_ISREG(mode) && (length || links < 2))
-			err = w->ops->file(w->ctx, name, p + data, length);
-		at = padded(data + length) < size ? padded(data + length) : size;
+		if (!e.trailer && cpio_has_contents(&e))
+			err = w->ops->file(w->ctx, e.name, e.data, e.size);
+		at += e.next < size - at ? e.next : size - at;
+		*used = at;
+		if (e.trailer)
+			break;
 	}
-	*used = size;
-	if (err)
-		return err;
-	return damage(w, at,
-		      size - at < HEADER_SIZE ? "cpio: no end mark; the archive is cut off"
-					      : "cpio header: no magic number; what follows is lost");
+	return err;
 }
 
 static int walk_archives(const struct walk *w, const uint8_t *p, size_t size, bool inside);

@@ -24,4 +24,13 @@ bool initramfs_is_cpio(const uint8_t *bytes, size_t size);
 int initramfs_walk(const char *path, const uint8_t *bytes, size_t size, const struct initramfs_ops *ops,
 		   void *ctx);
 
+/* New contents (malloc'd) for a regular file in *new, or NULL there to keep it. 0 or -errno to stop. */
+typedef int (*initramfs_exchange)(void *ctx, const char *name, const uint8_t *data, size_t size,
+				  uint8_t **new, size_t *new_size);
+/*
+ * initramfs_rewrite.c: the same initramfs with files exchanged; malloc'd in *new. -EINVAL where it is damaged.
+ */
+int initramfs_rewrite(const char *path, const uint8_t *bytes, size_t size, initramfs_exchange exchange,
+		      void *ctx, uint8_t **new, size_t *new_size, struct diag *d);
+
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patcher/module_patch.h"
 #include "patcher/modules.h"
 #include "patcher/patch.h"
 #include "patcher/payload.h"
@@ -14,7 +15,8 @@ struct audit {
 	struct image img;
 	struct targets targets;
 	struct cfg cfg;
-	bool damaged;
+	bool damaged, patched;
+	size_t windows;	 /* of a patched one's plan */
 	char sha256[65]; /* of the module unpacked */
 	const char *compression;
 	struct diag d;
@@ -52,6 +54,27 @@ static int unpack(struct audit *a, uint8_t **bytes, size_t *size)
 	return 0;
 }
 
+/* What a patched module was made from is what there is to tell of. */
+static int take_source(struct audit *a, uint8_t **bytes, size_t *size)
+{
+	uint8_t *source;
+	size_t source_size;
+	int err;
+
+	a->patched = module_is_patched(*bytes, *size);
+	if (!a->patched)
+		return 0;
+	err = module_patched_windows("file", *bytes, *size, &a->windows, &a->d);
+	if (!err)
+		err = module_unpatch("file", *bytes, *size, &source, &source_size, &a->d);
+	if (err)
+		return err;
+	free(*bytes);
+	*bytes = source;
+	*size = source_size;
+	return 0;
+}
+
 static int load(struct audit *a, const struct module_source *s)
 {
 	uint8_t *bytes = NULL;
@@ -60,6 +83,8 @@ static int load(struct audit *a, const struct module_source *s)
 
 	if (!err)
 		err = unpack(a, &bytes, &size);
+	if (!err)
+		err = take_source(a, &bytes, &size);
 	if (err) {
 		free(bytes);
 		return err;
@@ -163,20 +188,23 @@ static char *module_to_json(const struct audit *a, const struct module_source *s
 			    const struct module_result *r, const char *message)
 {
 	static const char *const status[] = {"ok", "damaged", "unreadable"};
-	json_t *sites = json_array(), *notes = json_array(), *o;
+	json_t *sites = json_array(), *notes = json_array(), *patched = json_null(), *o;
 	char *text;
+
+	if (r->patched)
+		patched = json_pack("{s:i}", "windows", (int)r->windows);
 
 	for (size_t i = 0; i < a->img.n_notes; i++)
 		json_array_append_new(notes, report_string(a->img.notes[i]));
 	for (size_t i = 0; i < a->cfg.n_sites; i++)
 		json_array_append_new(sites, site_json(a, &a->cfg.sites[i]));
-	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:i, s:I, s:I, s:i, s:o, s:o, s:o}", "name",
+	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:i, s:I, s:I, s:i, s:o, s:o, s:o, s:o}", "name",
 		      report_string(s->name), "status", status[r->status], "message",
 		      report_string(*message ? message : NULL), "compression",
 		      a->compression ? a->compression : "none", "sha256", a->sha256, "width", a->img.width,
 		      "instructions", (json_int_t)r->instructions, "undecoded_bytes",
 		      (json_int_t)r->undecoded_bytes, "replacements", (int)r->replacements, "by_class",
-		      classes_json(r->by_class), "notes", notes, "sites", sites);
+		      classes_json(r->by_class), "notes", notes, "patched", patched, "sites", sites);
 	text = o && json_array_size(sites) == a->cfg.n_sites ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	return text;
@@ -223,6 +251,8 @@ struct module_result *module_audit(const struct module_source *source, uint32_t 
 		message = a.d.text;
 	else if (a.damaged)
 		message = a.img.n_notes ? a.img.notes[0] : "damaged";
+	head.patched = a.patched;
+	head.windows = (uint32_t)a.windows;
 	count(&head, &a.cfg);
 	f = open_memstream(&text, &text_size);
 	if (f) {

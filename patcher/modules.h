@@ -35,6 +35,8 @@ struct module_list {
 /* modules_find.c: 0 or -errno. Directories are walked, symbolic links in them not followed. */
 int modules_find(struct module_list *list, const char *path, struct diag *d);
 void modules_free(struct module_list *list);
+/* Is it a module, by its name? */
+bool modules_is_module_name(const char *name);
 
 enum module_status {
 	MODULE_OK,
@@ -45,9 +47,11 @@ enum module_status {
 /* What a worker hands back of one module. */
 struct module_result {
 	uint64_t instructions, undecoded_bytes;
-	uint32_t index; /* in the list */
-	uint8_t status; /* enum module_status */
-	uint32_t sites; /* all but replacements */
+	uint32_t index;	  /* in the list */
+	uint8_t status;	  /* enum module_status */
+	uint8_t patched;  /* it carries a plan; all that follows is of its source */
+	uint32_t windows; /* of the plan */
+	uint32_t sites;	  /* all but replacements */
 	uint32_t replacements;
 	uint32_t by_class[MODULE_CLASSES], by_op[OP_COUNT]; /* of sites */
 	uint32_t message_size, text_size, json_size;	    /* of what follows, each with its NUL */

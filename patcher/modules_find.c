@@ -14,7 +14,7 @@
 #include "patcher/patch.h"
 #include "patcher/payload.h"
 
-static bool is_module_name(const char *name)
+bool modules_is_module_name(const char *name)
 {
 	static const char *const ends[] = {".ko", ".ko.gz", ".ko.xz", ".ko.zst"};
 	size_t n = strlen(name);
@@ -70,7 +70,7 @@ static int keep(void *ctx, uint8_t *bytes)
 
 static int archive_file(void *ctx, const char *name, const uint8_t *data, size_t size)
 {
-	if (!is_module_name(name))
+	if (!modules_is_module_name(name))
 		return 0;
 	return add_source(ctx, &(struct module_source){.name = (char *)name, .data = data, .size = size});
 }
@@ -96,7 +96,7 @@ static int find_in_tree(struct module_list *l, const char *path, struct diag *d)
 		const char *name = e->fts_pathlen > skip ? e->fts_path + skip : e->fts_path;
 
 		name += strspn(name, "/");
-		if (e->fts_info == FTS_F && is_module_name(e->fts_name))
+		if (e->fts_info == FTS_F && modules_is_module_name(e->fts_name))
 			err =
 			    add_source(l, &(struct module_source){.name = (char *)name, .path = e->fts_path});
 		else if (e->fts_info == FTS_DNR || e->fts_info == FTS_ERR || e->fts_info == FTS_NS)
@@ -124,7 +124,7 @@ static int find_in_file(struct module_list *l, const char *path, struct diag *d)
 	err = keep(l, bytes);
 	if (err)
 		return err;
-	if (is_module_name(path) || (size >= 4 && !memcmp(bytes, "\177ELF", 4)))
+	if (modules_is_module_name(path) || (size >= 4 && !memcmp(bytes, "\177ELF", 4)))
 		return add_source(l,
 				  &(struct module_source){.name = (char *)path, .data = bytes, .size = size});
 	archive = initramfs_is_cpio(bytes, size);

@@ -36,4 +36,8 @@ struct payload_member {
 int payload_unpack_member(const uint8_t *in, size_t size, struct payload_member *m, const char *where,
 			  struct diag *d);
 
+/* payload_pack.c: compress again, in a format that payload_format() named (all but lzo). malloc'd in *out. */
+int payload_pack(const char *format, const uint8_t *in, size_t size, uint8_t **out, size_t *out_size,
+		 const char *where, struct diag *d);
+
 #endif

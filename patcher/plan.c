@@ -198,7 +198,7 @@ static int plan_second(struct plan *plan, size_t i)
 	if (!ps->reason || cfg_marks(plan->cfg, ps->site->va) & CFG_WINDOW)
 		return 0;
 	if (span_bytes_free(plan->cfg, s.va, s.len, true, 0)) {
-		err = window_with_relays(plan, ps->site);
+		err = plan->alone ? -ENOENT : window_with_relays(plan, ps->site);
 		if (err != -ENOENT)
 			return err;
 		if (policy_may_not_trap(
@@ -283,24 +283,36 @@ int plan_build(struct plan *plan, struct cfg *cfg, const struct plan_exit_only *
 	return plan_build_first(plan, cfg, exit_only, n_exit_only, NULL, 0, d);
 }
 
-int plan_build_first(struct plan *plan, struct cfg *cfg, const struct plan_exit_only *exit_only,
-		     size_t n_exit_only, const uint64_t *first, size_t n_first, struct diag *d)
+static int plan_make(struct plan *plan, const uint64_t *first, size_t n_first, struct diag *d)
 {
-	int err;
+	int err = sites_collect(plan, plan->cfg);
 
-	assert(cfg->width == 32);
-	*plan = (struct plan){.cfg = cfg, .exit_only = exit_only, .n_exit_only = n_exit_only};
-	err = sites_collect(plan, cfg);
 	if (!err)
 		err = plan_round(plan, first, n_first, plan_first);
 	if (!err)
 		err = plan_round(plan, first, n_first, plan_second);
 	if (err) {
+		diag_set(d, err, "%s: out of memory", plan->cfg->img->path);
 		plan_free(plan);
-		return diag_set(d, err, "%s: out of memory", cfg->img->path);
+		return err;
 	}
 	sites_resolve(plan);
 	return 0;
+}
+
+int plan_build_first(struct plan *plan, struct cfg *cfg, const struct plan_exit_only *exit_only,
+		     size_t n_exit_only, const uint64_t *first, size_t n_first, struct diag *d)
+{
+	assert(cfg->width == 32);
+	*plan = (struct plan){.cfg = cfg, .exit_only = exit_only, .n_exit_only = n_exit_only};
+	return plan_make(plan, first, n_first, d);
+}
+
+int plan_build_alone(struct plan *plan, struct cfg *cfg, struct diag *d)
+{
+	assert(cfg->width == 32);
+	*plan = (struct plan){.cfg = cfg, .alone = true};
+	return plan_make(plan, NULL, 0, d);
 }
 
 void plan_free(struct plan *plan)

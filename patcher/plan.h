@@ -50,6 +50,7 @@ struct plan {
 	size_t n_sites;
 	const struct plan_exit_only *exit_only; /* the caller's */
 	size_t n_exit_only;
+	bool alone; /* no window with branch targets inside: each may come and go by itself */
 	size_t cap_windows; /* private */
 };
 
@@ -59,6 +60,8 @@ int plan_build(struct plan *plan, struct cfg *cfg, const struct plan_exit_only *
 /* The same, but sites at the n_first addresses (in this order) choose before all others. */
 int plan_build_first(struct plan *plan, struct cfg *cfg, const struct plan_exit_only *exit_only,
 		     size_t n_exit_only, const uint64_t *first, size_t n_first, struct diag *d);
+/* With windows that stand alone only (plan_relay.c makes the others): for modules. */
+int plan_build_alone(struct plan *plan, struct cfg *cfg, struct diag *d);
 void plan_free(struct plan *plan);
 
 /*

@@ -119,12 +119,21 @@ static void print_sections(const struct analysis *a, FILE *f)
 
 void report_tactics(const struct plan *plan, FILE *f)
 {
-	size_t n[TACTIC_COUNT] = {0}, need;
+	size_t n[TACTIC_COUNT] = {0};
 
 	for (size_t i = 0; i < plan->n_sites; i++)
 		n[plan->sites[i].tactic]++;
-	need = plan->n_sites - n[TACTIC_VERBATIM];
-	fprintf(f, "%zu sites by tactic:\n", plan->n_sites);
+	report_tactic_counts(n, f);
+}
+
+void report_tactic_counts(const size_t n[TACTIC_COUNT], FILE *f)
+{
+	size_t all = 0, need;
+
+	for (unsigned t = 0; t < TACTIC_COUNT; t++)
+		all += n[t];
+	need = all - n[TACTIC_VERBATIM];
+	fprintf(f, "%zu sites by tactic:\n", all);
 	for (unsigned t = 0; t < TACTIC_COUNT; t++)
 		fprintf(f, "  %-22s %6zu\n", tactic_name(t), n[t]);
 	if (need)

@@ -43,6 +43,7 @@ const struct runtime_site *runtime_site_at(const struct runtime_report *rt, uint
 
 /* Sites by tactic, one line each. */
 void report_tactics(const struct plan *plan, FILE *f);
+void report_tactic_counts(const size_t n[TACTIC_COUNT], FILE *f); /* sites by tactic */
 /* The whole audit for people; all: a row for every site, not only for the unpatched ones. rt may be NULL. */
 void report_text(const struct analysis *a, const struct runtime_report *rt, bool all, FILE *f);
 /* The same as JSON, schema in docs/audit-json.md, into a file. */

@@ -68,6 +68,8 @@ static void print_module(const struct module_source *s, const struct module_resu
 		fprintf(f, " %6u", m->by_class[c]);
 	fprintf(f, " %6u  ", m->replacements);
 	print_name(s->name, f);
+	if (m->patched)
+		fprintf(f, "  (patched: %u windows)", m->windows);
 	if (m->status == MODULE_DAMAGED) {
 		fprintf(f, "  DAMAGED: ");
 		print_name(module_message(m), f);
