@@ -17,6 +17,7 @@ struct options {
 	struct report_files files;
 	bool all, diff, modules;
 	struct analysis_options how;
+	struct source_options sources;
 };
 
 static int usage(void)
@@ -55,6 +56,12 @@ static bool parse_report_option(struct options *o, int c)
 	case 'H':
 		o->files.html = optarg;
 		return true;
+	case 'g':
+		o->sources.file = optarg;
+		return true;
+	case 'G':
+		o->sources.dir = optarg;
+		return true;
 	case 'd':
 		o->diff = true;
 		return true;
@@ -71,9 +78,9 @@ static int parse_images(struct options *o, int argc, char **argv)
 {
 	if (optind + 1 + o->diff != argc)
 		return usage();
-	if (o->diff && (o->runtime || o->files.csv || o->files.sarif)) {
+	if (o->diff && (o->runtime || o->files.csv || o->files.sarif || o->sources.file || o->sources.dir)) {
 		fprintf(stderr,
-			"paravane audit: --diff gives text, --json and --html only, without --runtime\n");
+			"paravane audit: --diff gives text, --json and --html only, without --runtime and source lines\n");
 		return EXIT_STATUS_USER;
 	}
 	if (o->modules &&
@@ -94,7 +101,8 @@ static int parse(struct options *o, int argc, char **argv)
 	    {"diff", no_argument, NULL, 'd'},	     {"modules", no_argument, NULL, 'm'},
 	    {"raw", no_argument, NULL, 'r'},	     {"base", required_argument, NULL, 'b'},
 	    {"width", required_argument, NULL, 'w'}, {"runtime", required_argument, NULL, 't'},
-	    {"all", no_argument, NULL, 'a'},	     {0}};
+	    {"all", no_argument, NULL, 'a'},	     {"debug", required_argument, NULL, 'g'},
+	    {"debug-dir", required_argument, NULL, 'G'}, {0}};
 	uint64_t width = 32;
 	int c;
 
@@ -153,7 +161,14 @@ static int audit_modules(const struct options *o)
 	size_t bad = 0;
 	int err = modules_find(&list, o->image, &d);
 
+	if (!err && o->sources.file && list.n != 1) {
+		err = diag_set(&d, -EINVAL, "--debug %s: %s holds %zu modules, the file is of one: give --debug-dir",
+			       o->sources.file, o->image, list.n);
+		modules_free(&list);
+	}
 	if (!err) {
+		for (size_t i = 0; i < list.n; i++)
+			list.sources[i].debug = o->sources;
 		err = modules_run(&r, &list, isatty(STDERR_FILENO) ? stderr : NULL, &d);
 		if (!err && o->files.json)
 			err = report_modules_json(o->image, &r, o->files.json, &d);
@@ -186,6 +201,7 @@ static int audit_run(int argc, char **argv)
 			fprintf(stderr, "paravane audit: %s\n", d.text);
 		return err ? EXIT_STATUS_USER : EXIT_STATUS_OK;
 	}
+	o.how.sources = &o.sources;
 	err = analysis_load(&a, o.image, &o.how, &d);
 	if (!err) {
 		err = report(&o, &a, &d);
@@ -199,9 +215,10 @@ static int audit_run(int argc, char **argv)
 const struct command audit_command = {
     .name = "audit",
     .synopsis = "IMAGE [--json FILE] [--csv FILE] [--sarif FILE] [--html FILE] [--all] [--runtime FILE] "
-		"[--raw --base ADDRESS --width 16|32|64]\n"
+		"[--debug FILE] [--debug-dir DIR] [--raw --base ADDRESS --width 16|32|64]\n"
 		"       paravane audit --diff OLD NEW [--json FILE] [--html FILE] [--all]\n"
-		"       paravane audit --modules DIR|MODULE|INITRAMFS [--json FILE] [--all]",
+		"       paravane audit --modules DIR|MODULE|INITRAMFS [--json FILE] [--all] [--debug FILE] "
+		"[--debug-dir DIR]",
     .summary = "list the sensitive instructions of a kernel image",
     .run = audit_run,
 };

@@ -15,6 +15,7 @@ struct audit {
 	struct image img;
 	struct targets targets;
 	struct cfg cfg;
+	struct sources *sources;
 	bool damaged, patched;
 	size_t windows;	 /* of a patched one's plan */
 	char sha256[65]; /* of the module unpacked */
@@ -102,12 +103,16 @@ static bool has_code(const struct image *img)
 	return false;
 }
 
-static int analyse(struct audit *a)
+static int analyse(struct audit *a, const struct module_source *s)
 {
+	struct source_options debug = s->debug;
 	int err = has_code(&a->img) ? targets_collect(&a->targets, &a->img, &a->d) : 0;
 
+	debug.where = s->path ? s->path : s->name;
 	if (!err && has_code(&a->img))
 		err = cfg_build(&a->cfg, &a->img, &a->targets, &a->d);
+	if (!err && a->cfg.n_sites)
+		err = sources_load(&a->sources, &a->img, &a->cfg, &debug, &a->d);
 	return err;
 }
 
@@ -145,6 +150,7 @@ static void print_site(const struct audit *a, const struct cfg_site *s, FILE *f)
 		fprintf(f, " %s+0x%" PRIx64, sym->name, s->va - sym->va);
 	fprintf(f, "  %s  %s  [%s]%s\n", bytes, text, policy_class_name(policy_get(s->op)->cls),
 		s->origin == ORIGIN_REPLACEMENT ? " replacement: live only once the kernel copies it" : "");
+	report_source_text(a->sources, (size_t)(s - a->cfg.sites), "        ", f);
 	report_context_text(&a->img, &a->targets, s, "        ", f);
 }
 
@@ -163,16 +169,18 @@ static json_t *site_json(const struct audit *a, const struct cfg_site *s)
 	const struct image_section *sec = a->cfg.sections[s->section].sec;
 	const struct policy *row = policy_get(s->op);
 	char bytes[2 * INSN_MAX + 1], text[96];
-	size_t avail = 0;
+	const struct source_frame *frames;
+	size_t avail = 0, n = sources_at(a->sources, (size_t)(s - a->cfg.sites), &frames);
 	const uint8_t *p = image_bytes(&a->img, s->va, &avail);
 
 	report_bytes_hex(&a->img, s, bytes, sizeof(bytes));
 	insn_format(text, sizeof(text), p, avail, s->va, a->img.width);
-	return json_pack("{s:o, s:I, s:o, s:s, s:i, s:s, s:s, s:s, s:s, s:o}", "section",
+	return json_pack("{s:o, s:I, s:o, s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:o}", "section",
 			 report_string(sec->name), "offset", (json_int_t)(s->va - sec->va), "symbol",
 			 report_symbol_json(&a->img, s->va), "bytes", bytes, "length", s->len, "disassembly",
 			 text, "op", row->id, "class", policy_class_name(row->cls), "origin",
-			 cfg_origin_name(s->origin), "context", report_context_json(&a->img, &a->targets, s));
+			 cfg_origin_name(s->origin), "context", report_context_json(&a->img, &a->targets, s),
+			 "source", report_source_json(frames, n));
 }
 
 static json_t *classes_json(const uint32_t by_class[MODULE_CLASSES])
@@ -245,7 +253,7 @@ struct module_result *module_audit(const struct module_source *source, uint32_t 
 	else
 		err = load(&a, source);
 	if (!err)
-		err = analyse(&a);
+		err = analyse(&a, source);
 	head.status = err ? MODULE_UNREADABLE : a.damaged ? MODULE_DAMAGED : MODULE_OK;
 	if (err)
 		message = a.d.text;
@@ -264,6 +272,7 @@ struct module_result *module_audit(const struct module_source *source, uint32_t 
 		r = pack(&head, message, text, json);
 	free(text);
 	free(json);
+	sources_free(a.sources);
 	cfg_free(&a.cfg);
 	targets_free(&a.targets);
 	image_free(&a.img);

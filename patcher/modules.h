@@ -14,6 +14,7 @@
 
 #include "hypercalls/diag.h"
 #include "hypercalls/policy.h"
+#include "patcher/sources.h"
 
 #define MODULE_CLASSES (CLASS_BY_OPERAND + 1)
 
@@ -23,6 +24,7 @@ struct module_source {
 	const uint8_t *data; /* without a path: contents, inside one of the list's buffers */
 	size_t size;
 	char *damage; /* no module at all, but something that could not be read; or NULL */
+	struct source_options debug;
 };
 
 struct module_list {
@@ -70,7 +72,7 @@ static inline const char *module_json(const struct module_result *r)
 	return module_text(r) + r->text_size;
 }
 
-/* module_audit.c: read one module. malloc'd, or NULL without memory. Reads nothing but the source. */
+/* module_audit.c: read one module. malloc'd, or NULL without memory. Reads nothing but the source and its debug file. */
 struct module_result *module_audit(const struct module_source *source, uint32_t index);
 
 /* modules_run.c: one result for each source, in the order of the list. */

@@ -109,6 +109,8 @@ int analysis_load(struct analysis *a, const char *path, const struct analysis_op
 		err = seen_code(a, opt->seen, d);
 	if (!err && a->img.width == 32)
 		err = analysis_plan(a, opt->seen, d);
+	if (!err && opt->sources)
+		err = sources_load(&a->sources, &a->img, &a->cfg, opt->sources, d);
 	if (err)
 		analysis_free(a);
 	return err;
@@ -116,6 +118,7 @@ int analysis_load(struct analysis *a, const char *path, const struct analysis_op
 
 void analysis_free(struct analysis *a)
 {
+	sources_free(a->sources);
 	plan_free(&a->plan);
 	cfg_free(&a->cfg);
 	recipe_free(&a->recipe);

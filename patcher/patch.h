@@ -19,6 +19,7 @@
 #include "patcher/image.h"
 #include "patcher/plan.h"
 #include "patcher/recipe.h"
+#include "patcher/sources.h"
 
 #define PATCH_UNDO_SECTION ".paravane.undo"
 
@@ -30,6 +31,7 @@ struct analysis {
 	struct cfg cfg;
 	struct plan plan; /* empty unless img is a 32-bit image */
 	bool planned;
+	struct sources *sources; /* NULL without DWARF, or if nobody asked */
 };
 
 struct runtime_report;
@@ -40,6 +42,7 @@ struct analysis_options {
 	int width;
 	/* May be NULL. Where it says that code ran, there is code; and the sites it saw most choose their bytes first. */
 	const struct runtime_report *seen;
+	const struct source_options *sources; /* NULL: source lines are not wanted */
 };
 
 int analysis_load(struct analysis *a, const char *path, const struct analysis_options *opt, struct diag *d);

@@ -32,6 +32,11 @@ const struct plan_site *report_plan_site(const struct analysis *a, const struct 
 	return i == MANIFEST_NONE ? NULL : &a->plan.sites[i];
 }
 
+size_t report_frames(const struct analysis *a, const struct cfg_site *site, const struct source_frame **frames)
+{
+	return sources_at(a->sources, (size_t)(site - a->cfg.sites), frames);
+}
+
 void report_sha256(const struct image *img, char hex[65])
 {
 	report_sha256_bytes(img->elf, img->elf_size, hex);
@@ -85,6 +90,8 @@ static void print_head(const struct analysis *a, FILE *f)
 	if (a->cfg.undecoded_bytes)
 		fprintf(f, "; %" PRIu64 " bytes are neither code nor padding", a->cfg.undecoded_bytes);
 	fprintf(f, "\n");
+	if (a->sources)
+		fprintf(f, "source lines: DWARF of %s\n", sources_path(a->sources));
 	for (size_t i = 0; i < img->n_notes; i++)
 		fprintf(f, "note: %s\n", img->notes[i]);
 	if (*a->recipe.name)
@@ -165,6 +172,17 @@ void report_context_text(const struct image *img, const struct targets *t, const
 	}
 }
 
+void report_source_text(const struct sources *sources, size_t site, const char *indent, FILE *f)
+{
+	const struct source_frame *frames;
+	size_t n = sources_at(sources, site, &frames);
+	char *text = n ? sources_describe(frames, n) : NULL;
+
+	if (text)
+		fprintf(f, "%ssource: %s\n", indent, text);
+	free(text);
+}
+
 static void print_row(const struct analysis *a, const struct cfg_site *site, const struct plan_site *ps,
 		      const struct runtime_site *seen, FILE *f)
 {
@@ -178,6 +196,7 @@ static void print_row(const struct analysis *a, const struct cfg_site *site, con
 	fprintf(f, "%0*" PRIx64 " ", a->img.width == 64 ? 16 : 8, site->va);
 	print_symbol(&a->img, site->va, f);
 	fprintf(f, "  %s  %s  [%s]\n", bytes, text, policy_class_name(row->cls));
+	report_source_text(a->sources, (size_t)(site - a->cfg.sites), "    ", f);
 	fprintf(f, "    sensitive: %s\n", row->reason);
 	if (site->origin == ORIGIN_REPLACEMENT)
 		fprintf(f, "    replacement: live only once the kernel copies it over an alternative\n");

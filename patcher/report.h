@@ -75,8 +75,12 @@ void report_bytes_hex(const struct image *img, const struct cfg_site *site, char
 /* A line for each table of the kernel that names the instruction (context.h). */
 void report_context_text(const struct image *img, const struct targets *t, const struct cfg_site *site, const char *indent,
 			 FILE *f);
+/* A line with file, line and function of cfg->sites[site], if they are known. */
+void report_source_text(const struct sources *sources, size_t site, const char *indent, FILE *f);
 /* The plan's row for a site, or NULL (replacements, images that are only audited). */
 const struct plan_site *report_plan_site(const struct analysis *a, const struct cfg_site *site);
+/* Function, file and line of a site, innermost first; how many. */
+size_t report_frames(const struct analysis *a, const struct cfg_site *site, const struct source_frame **frames);
 /* 64 hexadecimal digits of the SHA-256 of the ELF inside the image, and a NUL. */
 void report_sha256(const struct image *img, char hex[65]);
 void report_sha256_bytes(const uint8_t *bytes, size_t size, char hex[65]);

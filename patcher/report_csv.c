@@ -10,7 +10,7 @@
 
 #define HEADER                                                                                               \
 	"address,section,symbol,offset,bytes,disassembly,op,mnemonic,form,class,origin,tactic,window,"       \
-	"window_length,unpatched_because,runtime_count,runtime_kind,why,manual"
+	"window_length,unpatched_because,runtime_count,runtime_kind,why,manual,file,line,inlined_at"
 
 static void field(FILE *f, const char *s, char end)
 {
@@ -65,6 +65,21 @@ static void outcome(const struct analysis *a, const struct plan_site *ps, FILE *
 	field(f, ps && ps->reason ? ps->reason : "", ',');
 }
 
+/* The innermost place, and how it came into the function around it. */
+static void source(const struct analysis *a, const struct cfg_site *site, FILE *f)
+{
+	const struct source_frame *frames;
+	size_t n = report_frames(a, site, &frames);
+	char *outer = n > 1 ? sources_describe(frames + 1, n - 1) : NULL;
+
+	field(f, n ? frames[0].file : "", ',');
+	if (n && frames[0].line)
+		fprintf(f, "%u", frames[0].line);
+	fputc(',', f);
+	field(f, outer ? outer : "", 0);
+	free(outer);
+}
+
 static void row(const struct analysis *a, const struct cfg_site *site, const struct runtime_site *seen,
 		FILE *f)
 {
@@ -83,7 +98,8 @@ static void row(const struct analysis *a, const struct cfg_site *site, const str
 	fputc(',', f);
 	field(f, seen ? seen->kind : "", ',');
 	field(f, p->reason, ',');
-	field(f, p->manual, 0);
+	field(f, p->manual, ',');
+	source(a, site, f);
 	fputs("\r\n", f);
 }
 

@@ -178,6 +178,18 @@ static json_t *tries_json(struct texts *t, const struct plan_site *ps)
 	return list;
 }
 
+/* Function, file and line, with what the code was inlined into. */
+static json_t *source_json(struct texts *t, const struct analysis *a, const struct cfg_site *site)
+{
+	const struct source_frame *frames;
+	size_t n = report_frames(a, site, &frames);
+	char *text = n ? sources_describe(frames, n) : NULL;
+	json_t *number = text_number(t, text);
+
+	free(text);
+	return number;
+}
+
 /* The columns are named in report_page.html, where `sites` is unpacked. */
 static json_t *site_json(struct texts *t, const struct analysis *a, const struct cfg_site *site, int op,
 			 const struct runtime_report *rt)
@@ -198,7 +210,7 @@ static json_t *site_json(struct texts *t, const struct analysis *a, const struct
 	    (int)site->origin, ps ? (int)ps->tactic : -1, covered ? (json_int_t)ps->window : (json_int_t)-1,
 	    text_number(t, text), text_number(t, ps ? ps->reason : NULL), tries_json(t, ps),
 	    covered ? json_array() : image_listing(t, &a->img, site->va, CONTEXT * INSN_MAX, CONTEXT),
-	    text_number(t, NULL), seen ? (json_int_t)seen->count : (json_int_t)-1,
+	    source_json(t, a, site), seen ? (json_int_t)seen->count : (json_int_t)-1,
 	    text_number(t, seen ? seen->kind : NULL), text_number(t, seen ? seen->reason : NULL));
 }
 
@@ -335,12 +347,12 @@ static json_t *page_data(const struct analysis *a, const struct runtime_report *
 	sites_json(sites, ops, &t, a, rt);
 	report_sha256(&a->img, hex);
 	root = json_pack(
-	    "{s:s, s:i, s:o, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, "
+	    "{s:s, s:i, s:o, s:s, s:s, s:s, s:i, s:s, s:o, s:I, s:I, s:I, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, "
 	    "s:o, s:o, s:o, s:o}",
 	    "kind", "audit", "version", REPORT_SCHEMA_VERSION, "image", report_string(a->img.path),
 	    "container", report_container_name(&a->img), "compression",
 	    a->img.compression ? a->img.compression : "none", "sha256", hex, "width", a->img.width,
-	    "symbol_source", a->img.symbol_source, "symbols", (json_int_t)a->img.n_symbols, "instructions",
+	    "symbol_source", a->img.symbol_source, "debug", report_string(sources_path(a->sources)), "symbols", (json_int_t)a->img.n_symbols, "instructions",
 	    (json_int_t)a->cfg.n_insns, "undecoded", (json_int_t)a->cfg.undecoded_bytes, "recipe",
 	    a->recipe.name, "notes", notes_json(&a->img), "planned", (int)a->planned, "sections",
 	    sections_json(&a->cfg), "map", map_json(&a->img), "tactics",

@@ -15,6 +15,8 @@ json_t *report_string(const char *s);
 json_t *report_symbol_json(const struct image *img, uint64_t va);
 /* What the kernel's tables say of the instruction: an array, perhaps empty. */
 json_t *report_context_json(const struct image *img, const struct targets *t, const struct cfg_site *site);
+/* Functions, files and lines: an array, perhaps empty. */
+json_t *report_source_json(const struct source_frame *frames, size_t n);
 const char *report_container_name(const struct image *img); /* "elf", "bzimage", "raw" */
 
 /* The whole report (docs/audit-report.schema.json), or NULL when memory is out. The caller's. */

@@ -59,6 +59,29 @@ json_t *report_context_json(const struct image *img, const struct targets *t, co
 	return list;
 }
 
+json_t *report_source_json(const struct source_frame *frames, size_t n)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		const struct source_frame *f = &frames[i];
+
+		json_array_append_new(list, json_pack("{s:o, s:o, s:o}", "file",
+						      report_string(*f->file ? f->file : NULL), "line",
+						      f->line ? json_integer(f->line) : json_null(), "function",
+						      report_string(*f->function ? f->function : NULL)));
+	}
+	return list;
+}
+
+static json_t *source_json(const struct analysis *a, const struct cfg_site *site)
+{
+	const struct source_frame *frames;
+	size_t n = report_frames(a, site, &frames);
+
+	return report_source_json(frames, n);
+}
+
 static json_t *window_json(const struct analysis *a, const struct plan_site *ps)
 {
 	const struct plan_window *w;
@@ -103,7 +126,7 @@ static json_t *site_json(const struct analysis *a, const struct cfg_site *site,
 	snprintf(address, sizeof(address), "0x%llx", (unsigned long long)site->va);
 	return json_pack(
 	    "{s:I, s:s, s:o, s:o, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, "
-	    "s:o, s:o, s:o, s:o, s:o, s:o}",
+	    "s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 	    "va", (json_int_t)site->va, "address", address, "section",
 	    report_string(a->cfg.sections[site->section].sec->name), "symbol",
 	    report_symbol_json(&a->img, site->va), "bytes", bytes, "length", (int)site->len, "disassembly",
@@ -111,7 +134,7 @@ static json_t *site_json(const struct analysis *a, const struct cfg_site *site,
 	    policy_class_name(row->cls), "why", row->reason, "manual", row->manual, "meaning", row->meaning,
 	    "hypercall", hypercall_name(row->hypercall), "lowering", lowering_name(row->lowering), "origin",
 	    cfg_origin_name(site->origin), "context", report_context_json(&a->img, &a->targets, site),
-	    "tactic", report_string(ps ? tactic_name(ps->tactic) : NULL), "window", window_json(a, ps),
+	    "source", source_json(a, site), "tactic", report_string(ps ? tactic_name(ps->tactic) : NULL), "window", window_json(a, ps),
 	    "unpatched_because", report_string(ps ? ps->reason : NULL), "tried", tried_json(ps), "runtime",
 	    seen_json(rt ? runtime_site_at(rt, site->va) : NULL));
 }
@@ -168,11 +191,12 @@ json_t *report_json_build(const struct analysis *a, const struct runtime_report 
 	for (size_t i = 0; i < a->cfg.n_sites; i++)
 		json_array_append_new(sites, site_json(a, &a->cfg.sites[i], rt));
 	report_sha256(&a->img, hex);
-	root = json_pack("{s:i, s:o, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:s, s:o, s:o, s:o, s:o}", "version",
+	root = json_pack("{s:i, s:o, s:s, s:s, s:s, s:i, s:s, s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:o}", "version",
 			 REPORT_SCHEMA_VERSION, "image", report_string(a->img.path), "container",
 			 report_container_name(&a->img), "compression",
 			 a->img.compression ? a->img.compression : "none", "image_sha256", hex, "width",
-			 a->img.width, "symbol_source", a->img.symbol_source, "instructions",
+			 a->img.width, "symbol_source", a->img.symbol_source, "debug_file",
+			 report_string(sources_path(a->sources)), "instructions",
 			 (json_int_t)a->cfg.n_insns, "undecoded_bytes", (json_int_t)a->cfg.undecoded_bytes,
 			 "recipe", a->recipe.name, "vdso", vdso_json(&a->recipe), "notes",
 			 notes_json(&a->img), "sites", sites, "unknown_at_run_time", unknown_json(a, rt));

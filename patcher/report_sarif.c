@@ -60,12 +60,29 @@ static json_t *uri_json(const char *path)
 	return s;
 }
 
-/* 3.29: bytes of the file where the site stands in the file itself, and its address (3.32) in any case. */
+/* 3.29: file and line of a frame, or NULL where that is not known. */
+static json_t *source_json(const struct source_frame *frame)
+{
+	json_t *place;
+
+	if (!*frame->file)
+		return NULL;
+	place = json_pack("{s:{s:o}}", "artifactLocation", "uri", uri_json(frame->file));
+	if (place && frame->line)
+		json_object_set_new(place, "region", json_pack("{s:i}", "startLine", (int)frame->line));
+	return place;
+}
+
+/*
+ * 3.29: the source line if there is one; else the image, with the bytes where the site stands in the file itself. In
+ * any case its address (3.32).
+ */
 static json_t *physical_json(const struct analysis *a, const struct cfg_site *site)
 {
 	const struct image_section *sec = a->cfg.sections[site->section].sec;
+	const struct source_frame *frames;
+	json_t *where, *place = report_frames(a, site, &frames) ? source_json(frames) : NULL;
 	char address[24];
-	json_t *where, *place;
 
 	snprintf(address, sizeof(address), "0x%" PRIx64, site->va);
 	where = json_pack("{s:s, s:s, s:i}", "fullyQualifiedName", address, "kind", "instruction", "length",
@@ -73,6 +90,10 @@ static json_t *physical_json(const struct analysis *a, const struct cfg_site *si
 	/* absoluteAddress is a non-negative number (3.32.6), which an upper-half address is not in 64 bits. */
 	if (where && site->va <= INT64_MAX)
 		json_object_set_new(where, "absoluteAddress", json_integer((json_int_t)site->va));
+	if (place) {
+		json_object_set_new(place, "address", where);
+		return place;
+	}
 	place =
 	    json_pack("{s:{s:o}, s:o}", "artifactLocation", "uri", uri_json(a->img.path), "address", where);
 	if (place && a->img.container != IMAGE_BZIMAGE)
@@ -96,6 +117,25 @@ static json_t *location_json(const struct analysis *a, const struct cfg_site *si
 				      "fullyQualifiedName", report_string(full), "kind", "function"));
 	free(full);
 	return loc;
+}
+
+/* 3.44: the functions that the code was inlined into are a call stack, made by the compiler. */
+static json_t *stack_json(const struct source_frame *frames, size_t n)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		json_t *loc = json_object(), *place = source_json(&frames[i]);
+
+		if (place)
+			json_object_set_new(loc, "physicalLocation", place);
+		if (*frames[i].function)
+			json_object_set_new(loc, "logicalLocations",
+					    json_pack("[{s:o, s:s}]", "name", report_string(frames[i].function),
+						      "kind", "function"));
+		json_array_append_new(list, json_pack("{s:o}", "location", loc));
+	}
+	return json_pack("[{s:{s:s}, s:o}]", "message", "text", "inlined", "frames", list);
 }
 
 /* 3.27.9, 3.27.10: only a failure has a level other than none. */
@@ -140,6 +180,8 @@ static json_t *result_json(const struct analysis *a, const struct cfg_site *site
 {
 	const struct plan_site *ps = report_plan_site(a, site);
 	const struct runtime_site *seen = rt ? runtime_site_at(rt, site->va) : NULL;
+	const struct source_frame *frames;
+	size_t n = report_frames(a, site, &frames);
 	const char *kind, *level;
 	json_t *r, *properties;
 
@@ -151,6 +193,11 @@ static json_t *result_json(const struct analysis *a, const struct cfg_site *site
 		      "locations", location_json(a, site), "properties", properties);
 	if (r && seen && seen->count)
 		json_object_set_new(r, "occurrenceCount", json_integer((json_int_t)seen->count));
+	/* 3.27.13: absent where it says what the location says. */
+	if (r && n && *frames[0].file)
+		json_object_set_new(r, "analysisTarget", json_pack("{s:o}", "uri", uri_json(a->img.path)));
+	if (r && n > 1)
+		json_object_set_new(r, "stacks", stack_json(frames, n));
 	return r;
 }
 

@@ -83,6 +83,9 @@ def check_csv(path, audit):
             need(row[field] == s[field], f"{s['address']}: {field} is {row[field]!r}, not {s[field]!r}")
         for field in ("tactic", "unpatched_because"):
             need(row[field] == (s[field] or ""), f"{s['address']}: {field}")
+        top = s["source"][0] if s["source"] else {"file": None, "line": None}
+        need(row["file"] == (top["file"] or "") and row["line"] == str(top["line"] or ""), f"{s['address']}: file and line")
+        need(bool(row["inlined_at"]) == (len(s["source"]) > 1), f"{s['address']}: inlined_at")
         need(row["runtime_count"] == (str(s["runtime"]["count"]) if s["runtime"] else ""), f"{s['address']}: count")
 
 
@@ -114,6 +117,15 @@ def check_sarif(path, audit):
         (place,) = r["locations"]
         physical = place["physicalLocation"]
         need(re.fullmatch(r"[A-Za-z0-9._~/%-]+", physical["artifactLocation"]["uri"]), f"{at}: 3.4.3 uri")
+        top = s["source"][0] if s["source"] else {"file": None, "line": None}
+        need(bool(top["file"]) == ("analysisTarget" in r), f"{at}: 3.27.13 analysisTarget")
+        if top["line"]:
+            need(physical["region"] == {"startLine": top["line"]}, f"{at}: 3.30.5 startLine")
+        if len(s["source"]) > 1:
+            frames = r["stacks"][0]["frames"]
+            got = [[f["location"]["logicalLocations"][0]["name"], f["location"]["physicalLocation"]["region"]["startLine"]]
+                   for f in frames]
+            need(got == [[f["function"], f["line"]] for f in s["source"]], f"{at}: 3.44 stacks: {got}")
         need(int(physical["address"]["fullyQualifiedName"], 16) == int(at, 16), f"{at}: 3.32 address")
         need(physical["address"].get("absoluteAddress", 0) >= 0, f"{at}: 3.32.6 absoluteAddress")
         if s["symbol"]:
@@ -163,6 +175,11 @@ def check_html(path, audit):
             need(sum(len(texts[i[1]]) for i in before) <= 2 * length, f"{at}: before")
             need(sum(len(texts[i[1]]) for i in after if 0 <= i[0] < length) == 2 * length, f"{at}: after")
             need((stub >= 0) == bool(listing) == (s["tactic"] != "breakpoint"), f"{at}: stub")
+        shown = texts[row[13]] if row[13] >= 0 else ""
+        for f in s["source"]:
+            place = f"{f['file'] or '?'}{':' + str(f['line']) if f['line'] else ''}{' in ' + f['function'] if f['function'] else ''}"
+            need(place in shown, f"{at}: {place} is not in {shown!r}")
+        need(bool(shown) == bool(s["source"]), f"{at}: source")
         need(row[14] == (s["runtime"]["count"] if s["runtime"] else -1), f"{at}: count")
 
 
