@@ -41,6 +41,8 @@ static bool within(uint32_t first, uint64_t n, uint32_t all)
 
 const char *module_plan_section_wrong(const struct module_plan_header *h, const struct module_plan_section *s)
 {
+	if (s->reserved)
+		return "a reserved word is set";
 	if (!s->size || s->size > MODULE_PLAN_MAX * 8 ||
 	    !within(s->starts, ((uint64_t)s->size + 7) / 8, h->starts_size))
 		return "its instruction starts are not in the plan";
@@ -53,6 +55,8 @@ const char *module_plan_window_wrong(const struct module_plan_section *s, const 
 {
 	int64_t hop = (int64_t)w->offset + w->hop;
 
+	if (w->reserved)
+		return "a reserved word is set";
 	if (!w->n_insns || w->n_insns > MODULE_WINDOW_INSNS || !within(w->offset, w->len, s->size))
 		return "it is not in its section";
 	if (w->len < (w->hop ? SHORT_LEN : JUMP_LEN))

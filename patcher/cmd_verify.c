@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "hypercalls/command.h"
+#include "patcher/module_patch.h"
+#include "patcher/payload.h"
 #include "patcher/verify.h"
 
 static int read_file(const char *path, uint8_t **buf, size_t *size, struct diag *d)
@@ -49,11 +51,67 @@ static void print_result(const char *path, const struct verify_result *r)
 	putchar('\n');
 }
 
-static int verify_files(const char *image, const char *patched, struct diag *d)
+static int judge(struct image *img, const char *path, const uint8_t *out, size_t out_size, struct diag *d)
+{
+	struct verify_source *src = verify_source_load(img, 2, d);
+	struct verify_result r = {0};
+	int err = src ? verify_check(src, out, out_size, &r, d) : -EINVAL;
+
+	if (src && (!err || err == -EBADMSG))
+		print_result(path, &r);
+	free(r.text);
+	verify_source_free(src);
+	return err;
+}
+
+/* A packed module stands for what is packed in it. */
+static int unpack(const char *path, uint8_t **bytes, size_t *size, struct diag *d)
+{
+	struct payload_member m;
+	int err;
+
+	if (!payload_format(*bytes, *size))
+		return 0;
+	err = payload_unpack_member(*bytes, *size, &m, path, d);
+	if (err) {
+		free(m.bytes);
+		return err;
+	}
+	free(*bytes);
+	*bytes = m.bytes;
+	*size = m.size;
+	return 0;
+}
+
+/* Takes over source. */
+static int verify_module(const char *module, uint8_t *source, size_t size, const char *patched,
+			 struct diag *d)
 {
 	struct image img;
-	struct verify_source *src = NULL;
-	struct verify_result r = {0};
+	bool damaged = false;
+	uint8_t *out = NULL;
+	size_t out_size = 0;
+	int err =
+	    image_load_module(&img, module, source, size - module_signature_size(source, size), &damaged, d);
+
+	if (err)
+		return err;
+	if (damaged)
+		err = diag_set(d, -EINVAL, "%s: %s", module, img.n_notes ? img.notes[0] : "damaged");
+	if (!err)
+		err = read_file(patched, &out, &out_size, d);
+	if (!err)
+		err = unpack(patched, &out, &out_size, d);
+	if (!err)
+		err = judge(&img, patched, out, out_size, d);
+	free(out);
+	image_free(&img);
+	return err;
+}
+
+static int verify_image(const char *image, const char *patched, struct diag *d)
+{
+	struct image img;
 	uint8_t *out = NULL;
 	size_t out_size = 0;
 	int err = image_load(&img, image, false, 0, 0, d);
@@ -61,17 +119,25 @@ static int verify_files(const char *image, const char *patched, struct diag *d)
 	if (err)
 		return err;
 	err = read_file(patched, &out, &out_size, d);
-	if (!err) {
-		src = verify_source_load(&img, 2, d);
-		err = src ? verify_check(src, out, out_size, &r, d) : -EINVAL;
-	}
-	if (src && (!err || err == -EBADMSG))
-		print_result(patched, &r);
-	free(r.text);
+	if (!err)
+		err = judge(&img, patched, out, out_size, d);
 	free(out);
-	verify_source_free(src);
 	image_free(&img);
 	return err;
+}
+
+static int verify_files(const char *image, const char *patched, struct diag *d)
+{
+	struct diag ignored = {""};
+	uint8_t *bytes = NULL;
+	size_t size = 0;
+
+	if (read_file(image, &bytes, &size, d))
+		return -EINVAL;
+	if (!unpack(image, &bytes, &size, &ignored) && module_is_relocatable(bytes, size))
+		return verify_module(image, bytes, size, patched, d);
+	free(bytes);
+	return verify_image(image, patched, d);
 }
 
 static int run(int argc, char **argv)
@@ -97,7 +163,7 @@ static int run(int argc, char **argv)
 
 const struct command verify_command = {
     .name = "verify",
-    .synopsis = "IMAGE PATCHED",
+    .synopsis = "IMAGE|MODULE PATCHED",
     .summary = "prove with a second disassembler that PATCHED means the same as IMAGE",
     .run = run,
 };

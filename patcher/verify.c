@@ -126,7 +126,9 @@ static void check_fill(struct verify_ctx *c)
 
 static void judge(struct verify_ctx *c)
 {
-	if (!verify_elf_open(c))
+	bool module = c->src->img->container == IMAGE_MODULE;
+
+	if (!(module ? verify_module_open(c) : verify_elf_open(c)))
 		return;
 	c->stub_use = calloc(1, (size_t)c->m.h.stubs_size + 1);
 	c->site_pad_used = calloc(1, (size_t)c->m.h.n_sites + 1);
@@ -139,12 +141,16 @@ static void judge(struct verify_ctx *c)
 	verify_aims(c);
 	check_originals(c);
 	verify_sites(c);
-	verify_pages(c);
+	if (module)
+		verify_module_bytes(c);
+	else
+		verify_pages(c);
 	check_fill(c);
 	if (c->points_seen != c->m.h.n_points && !c->r->failures)
 		verify_fail(c, 0, "the manifest has %u restart points, the stubs have %zu instructions",
 			    c->m.h.n_points, c->points_seen);
-	verify_elf_unchanged(c);
+	if (!module)
+		verify_elf_unchanged(c);
 }
 
 int verify_check(const struct verify_source *src, const uint8_t *out, size_t out_size,
@@ -165,7 +171,10 @@ int verify_check(const struct verify_source *src, const uint8_t *out, size_t out
 	r->instructions = src->n_instructions;
 	r->points = c.points_seen;
 	verify_decoder_free(c.dec);
-	manifest_free(&c.m);
+	if (c.laid)
+		verify_module_free(&c);
+	else
+		manifest_free(&c.m);
 	free(c.copies);
 	free(c.aims);
 	free(c.stub_use);

@@ -24,11 +24,12 @@ struct verify_ctx {
 	struct verify_result *r;
 	struct verify_copy {
 		uint32_t guest, stub;
-	} *copies; /* where instructions of windows stand in their stubs, the first of each left out */
+	} * copies; /* where instructions of windows stand in their stubs, the first of each left out */
 	struct verify_aim {
 		uint32_t branch, target, actual;
-	} *aims; /* displaced branches into the middle of windows */
+	} * aims; /* displaced branches into the middle of windows */
 	size_t n_copies, cap_copies, n_aims, cap_aims;
+	struct module_laid *laid; /* of a module: its plan carried out; `stubs` and `m` are its */
 	size_t text_len, text_cap;
 	bool nomem;
 };
@@ -49,6 +50,11 @@ bool verify_claim_original(struct verify_ctx *c, uint32_t offset, uint32_t len);
 bool verify_elf_open(struct verify_ctx *c);
 /* After the windows have marked what may differ: everything else is unchanged. */
 void verify_elf_unchanged(struct verify_ctx *c);
+
+/* verify_module.c: the same two for a kernel module, whose plan is carried out to have something to judge. */
+bool verify_module_open(struct verify_ctx *c);
+void verify_module_bytes(struct verify_ctx *c);
+void verify_module_free(struct verify_ctx *c);
 
 /* Mark the file bytes of [va, va + len) as allowed to differ. False if the source has no file bytes there. */
 bool verify_allow(struct verify_ctx *c, uint32_t va, uint32_t len);
@@ -71,6 +77,8 @@ bool verify_arrivals_displaced(const struct verify_ctx *c, const struct verify_t
 /* verify_sites.c: the site table, the verified pages and the bitmap of starts. */
 void verify_sites(struct verify_ctx *c);
 void verify_pages(struct verify_ctx *c);
+/* A byte that is to run directly: is it, or is it not, where an instruction starts? */
+void verify_byte(struct verify_ctx *c, uint32_t va, bool start);
 bool verify_page_verified(const struct verify_ctx *c, uint32_t va);
 /* Index of the manifest's site at va, MANIFEST_NONE without. */
 uint32_t verify_site_at(const struct verify_ctx *c, uint32_t va);

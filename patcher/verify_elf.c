@@ -13,96 +13,17 @@
 
 #include "hypercalls/abi.h"
 #include "patcher/verify_check.h"
+#include "patcher/verify_elf_read.h"
 
 #define UNDO_SECTION ".paravane.undo"
 #define NAMES_SECTION ".paravane.shstrtab"
 
-struct elf {
-	const uint8_t *bytes;
-	size_t size;
-	Elf32_Ehdr eh;
-	const char *names; /* section names, NUL-terminated as a whole */
-	size_t names_size;
-};
-
-static bool in_file(const struct elf *e, uint64_t off, uint64_t len)
-{
-	return off <= e->size && len <= e->size - off;
-}
-
-static Elf32_Shdr section(const struct elf *e, unsigned i)
-{
-	Elf32_Shdr sh;
-
-	memcpy(&sh, e->bytes + e->eh.e_shoff + i * sizeof(sh), sizeof(sh));
-	return sh;
-}
-
-static Elf32_Phdr program(const struct elf *e, unsigned i)
+static Elf32_Phdr program(const struct verify_elf *e, unsigned i)
 {
 	Elf32_Phdr ph;
 
 	memcpy(&ph, e->bytes + e->eh.e_phoff + i * sizeof(ph), sizeof(ph));
 	return ph;
-}
-
-static const char *section_name(const struct elf *e, const Elf32_Shdr *sh)
-{
-	return sh->sh_name < e->names_size ? e->names + sh->sh_name : "?";
-}
-
-static bool elf_open(struct elf *e, const uint8_t *bytes, size_t size)
-{
-	Elf32_Shdr names;
-
-	*e = (struct elf){.bytes = bytes, .size = size};
-	if (size < sizeof(e->eh))
-		return false;
-	memcpy(&e->eh, bytes, sizeof(e->eh));
-	if (memcmp(e->eh.e_ident, ELFMAG, SELFMAG) || e->eh.e_ident[EI_CLASS] != ELFCLASS32 ||
-	    e->eh.e_ident[EI_DATA] != ELFDATA2LSB || e->eh.e_phentsize != sizeof(Elf32_Phdr) ||
-	    !in_file(e, e->eh.e_phoff, e->eh.e_phnum * sizeof(Elf32_Phdr)))
-		return false;
-	if (!e->eh.e_shnum)
-		return true;
-	if (e->eh.e_shentsize != sizeof(Elf32_Shdr) ||
-	    !in_file(e, e->eh.e_shoff, e->eh.e_shnum * sizeof(Elf32_Shdr)) ||
-	    e->eh.e_shstrndx >= e->eh.e_shnum)
-		return false;
-	names = section(e, e->eh.e_shstrndx);
-	if (!in_file(e, names.sh_offset, names.sh_size) || !names.sh_size ||
-	    bytes[names.sh_offset + names.sh_size - 1])
-		return false;
-	e->names = (const char *)bytes + names.sh_offset;
-	e->names_size = names.sh_size;
-	for (unsigned i = 0; i < e->eh.e_shnum; i++) {
-		Elf32_Shdr sh = section(e, i);
-
-		if (sh.sh_type != SHT_NOBITS && sh.sh_type != SHT_NULL &&
-		    !in_file(e, sh.sh_offset, sh.sh_size))
-			return false;
-	}
-	return true;
-}
-
-/* The one section of that name in the patched file. */
-static bool find_section(struct verify_ctx *c, const struct elf *e, const char *name, Elf32_Shdr *out)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < e->eh.e_shnum; i++) {
-		Elf32_Shdr sh = section(e, i);
-
-		/* NOBITS has no bytes, whatever its offset says. */
-		if (sh.sh_type != SHT_NOBITS && in_file(e, sh.sh_offset, sh.sh_size) &&
-		    !strcmp(section_name(e, &sh), name)) {
-			*out = sh;
-			n++;
-		}
-	}
-	if (n > 1)
-		verify_fail(c, 0, "section %s stands %u times", name, n);
-	return n == 1;
 }
 
 static bool header_equal(const Elf32_Ehdr *a, const Elf32_Ehdr *b)
@@ -113,7 +34,7 @@ static bool header_equal(const Elf32_Ehdr *a, const Elf32_Ehdr *b)
 	       (!b->e_shnum || a->e_shentsize == b->e_shentsize);
 }
 
-static void check_segments(struct verify_ctx *c, const struct elf *s, const struct elf *o)
+static void check_segments(struct verify_ctx *c, const struct verify_elf *s, const struct verify_elf *o)
 {
 	const struct manifest_header *h = &c->m.h;
 	unsigned added = 0;
@@ -130,7 +51,7 @@ static void check_segments(struct verify_ctx *c, const struct elf *s, const stru
 		added++;
 		if (ph.p_type != PT_LOAD || ph.p_vaddr != c->stubs_va || ph.p_filesz != h->stubs_size ||
 		    ph.p_memsz != ph.p_filesz || ph.p_flags != (PF_R | PF_X) ||
-		    !in_file(o, ph.p_offset, ph.p_filesz) || o->bytes + ph.p_offset != c->stubs)
+		    !verify_elf_holds(o, ph.p_offset, ph.p_filesz) || o->bytes + ph.p_offset != c->stubs)
 			verify_fail(c, ph.p_vaddr, "added program header %u is not the stub segment", i);
 		if (ph.p_paddr)
 			verify_fail(c, ph.p_vaddr,
@@ -145,13 +66,14 @@ static void check_segments(struct verify_ctx *c, const struct elf *s, const stru
 }
 
 /* Kept sections keep everything, their place in the table of names too: that table only grows. */
-static void check_section_kept(struct verify_ctx *c, const struct elf *s, const struct elf *o, unsigned i)
+static void check_section_kept(struct verify_ctx *c, const struct verify_elf *s, const struct verify_elf *o,
+			       unsigned i)
 {
-	Elf32_Shdr was = section(s, i), now = section(o, i);
+	Elf32_Shdr was = verify_elf_section(s, i), now = verify_elf_section(o, i);
 
-	if (strcmp(section_name(s, &was), section_name(o, &now)) || memcmp(&was, &now, sizeof(was)))
+	if (strcmp(verify_elf_name(s, &was), verify_elf_name(o, &now)) || memcmp(&was, &now, sizeof(was)))
 		verify_fail(c, was.sh_addr, "section header %u (%s) differs from the source's", i,
-			    section_name(s, &was));
+			    verify_elf_name(s, &was));
 }
 
 static bool is_added_name(const char *name)
@@ -160,10 +82,11 @@ static bool is_added_name(const char *name)
 	       !strcmp(name, MANIFEST_SOURCE_SECTION) || !strcmp(name, UNDO_SECTION);
 }
 
-static void check_section_added(struct verify_ctx *c, const struct elf *s, const struct elf *o, unsigned i)
+static void check_section_added(struct verify_ctx *c, const struct verify_elf *s, const struct verify_elf *o,
+				unsigned i)
 {
-	Elf32_Shdr sh = section(o, i);
-	const char *name = section_name(o, &sh);
+	Elf32_Shdr sh = verify_elf_section(o, i);
+	const char *name = verify_elf_name(o, &sh);
 	bool stubs = !strcmp(name, MANIFEST_STUB_SECTION), names = i == o->eh.e_shstrndx;
 
 	/* A source without section headers gets the null section too. */
@@ -181,7 +104,7 @@ static void check_section_added(struct verify_ctx *c, const struct elf *s, const
 		verify_fail(c, sh.sh_addr, "section %s overlaps the source's bytes", name);
 }
 
-static void check_sections(struct verify_ctx *c, const struct elf *s, const struct elf *o)
+static void check_sections(struct verify_ctx *c, const struct verify_elf *s, const struct verify_elf *o)
 {
 	if (o->eh.e_shnum < s->eh.e_shnum || o->eh.e_shstrndx < s->eh.e_shnum) {
 		verify_fail(c, 0, "section headers are missing or renumbered");
@@ -233,12 +156,12 @@ static void check_hole(struct verify_ctx *c)
 	}
 }
 
-static bool load_manifest(struct verify_ctx *c, const struct elf *o)
+static bool load_manifest(struct verify_ctx *c, const struct verify_elf *o)
 {
 	struct diag why = {""};
 	Elf32_Shdr sh;
 
-	if (!find_section(c, o, MANIFEST_SECTION, &sh)) {
+	if (!verify_elf_find(c, o, MANIFEST_SECTION, &sh)) {
 		verify_fail(c, 0, "no section %s: not patched by paravane", MANIFEST_SECTION);
 		return false;
 	}
@@ -249,7 +172,7 @@ static bool load_manifest(struct verify_ctx *c, const struct elf *o)
 	c->stubs_va = c->m.h.hole_base + ABI_STUBS;
 	if (!c->m.h.stubs_size)
 		return true;
-	if (!find_section(c, o, MANIFEST_STUB_SECTION, &sh) || sh.sh_size != c->m.h.stubs_size) {
+	if (!verify_elf_find(c, o, MANIFEST_STUB_SECTION, &sh) || sh.sh_size != c->m.h.stubs_size) {
 		verify_fail(c, 0, "no section %s of 0x%x bytes", MANIFEST_STUB_SECTION, c->m.h.stubs_size);
 		return false;
 	}
@@ -258,20 +181,20 @@ static bool load_manifest(struct verify_ctx *c, const struct elf *o)
 }
 
 /* What unpatch takes its source from: the file that was given unless it was this ELF, and the old ELF header. */
-static void check_undo(struct verify_ctx *c, const struct elf *s, const struct elf *o)
+static void check_undo(struct verify_ctx *c, const struct verify_elf *s, const struct verify_elf *o)
 {
 	const struct image *img = c->src->img;
 	bool wanted = img->container != IMAGE_ELF;
 	uint32_t size = s->size;
 	Elf32_Shdr sh;
 
-	if (find_section(c, o, MANIFEST_SOURCE_SECTION, &sh) != wanted)
+	if (verify_elf_find(c, o, MANIFEST_SOURCE_SECTION, &sh) != wanted)
 		verify_fail(c, 0, "section %s is %s", MANIFEST_SOURCE_SECTION,
 			    wanted ? "missing" : "not expected");
 	else if (wanted &&
 		 (sh.sh_size != img->file_size || memcmp(o->bytes + sh.sh_offset, img->file, img->file_size)))
 		verify_fail(c, 0, "section %s differs from the source file", MANIFEST_SOURCE_SECTION);
-	if (!find_section(c, o, UNDO_SECTION, &sh) || sh.sh_size != sizeof(Elf32_Ehdr) + 4 ||
+	if (!verify_elf_find(c, o, UNDO_SECTION, &sh) || sh.sh_size != sizeof(Elf32_Ehdr) + 4 ||
 	    memcmp(o->bytes + sh.sh_offset, s->bytes, sizeof(Elf32_Ehdr)) ||
 	    memcmp(o->bytes + sh.sh_offset + sizeof(Elf32_Ehdr), &size, 4))
 		verify_fail(c, 0, "section %s is not the source's ELF header and size", UNDO_SECTION);
@@ -318,13 +241,13 @@ const uint8_t *verify_patched(const struct verify_ctx *c, uint32_t va, uint32_t 
 
 bool verify_elf_open(struct verify_ctx *c)
 {
-	struct elf s, o;
+	struct verify_elf s, o;
 
-	if (!elf_open(&s, c->src->img->elf, c->src->img->elf_size)) {
+	if (!verify_elf_read(&s, c->src->img->elf, c->src->img->elf_size)) {
 		verify_fail(c, 0, "the source is not a 32-bit ELF that can be patched");
 		return false;
 	}
-	if (!elf_open(&o, c->out, c->out_size)) {
+	if (!verify_elf_read(&o, c->out, c->out_size)) {
 		verify_fail(c, 0, "not a well-formed 32-bit ELF file");
 		return false;
 	}
@@ -340,53 +263,13 @@ bool verify_elf_open(struct verify_ctx *c)
 	return true;
 }
 
-/* Behind the source's bytes: only what the headers account for, else zeros. */
-static void check_tail(struct verify_ctx *c, const struct elf *o, size_t from)
-{
-	size_t n = c->out_size > from ? c->out_size - from : 0;
-	uint8_t *known = calloc(1, n + 1);
-
-	if (!known) {
-		c->nomem = true;
-		return;
-	}
-	for (unsigned i = 0; i < o->eh.e_shnum + 2u; i++) {
-		size_t off, end;
-
-		if (i < o->eh.e_shnum) {
-			Elf32_Shdr sh = section(o, i);
-
-			if (sh.sh_type == SHT_NOBITS || sh.sh_type == SHT_NULL)
-				continue;
-			off = sh.sh_offset;
-			end = off + sh.sh_size;
-		} else if (i == o->eh.e_shnum) {
-			off = o->eh.e_shoff;
-			end = off + o->eh.e_shnum * sizeof(Elf32_Shdr);
-		} else {
-			off = o->eh.e_phoff;
-			end = off + o->eh.e_phnum * sizeof(Elf32_Phdr);
-		}
-		off = off < from ? from : off;
-		if (end > off)
-			memset(known + off - from, 1, end - off);
-	}
-	for (size_t i = 0; i < n; i++) {
-		if (!known[i] && c->out[from + i]) {
-			verify_fail(c, 0, "file offset 0x%zx: a byte that belongs to no section", from + i);
-			break;
-		}
-	}
-	free(known);
-}
-
 void verify_elf_unchanged(struct verify_ctx *c)
 {
 	const struct image *img = c->src->img;
-	struct elf o;
+	struct verify_elf o;
 	size_t bad = 0;
 
-	elf_open(&o, c->out, c->out_size);
+	verify_elf_read(&o, c->out, c->out_size);
 	if (c->out_size < img->elf_size) {
 		verify_fail(c, 0, "the file is shorter than its source");
 		return;
@@ -404,5 +287,5 @@ void verify_elf_unchanged(struct verify_ctx *c)
 	if (bad > 1)
 		verify_fail(c, 0, "%zu bytes outside all windows differ from the source", bad);
 	c->r->bytes_checked += img->elf_size;
-	check_tail(c, &o, img->elf_size);
+	verify_elf_tail(c, &o, img->elf_size);
 }

@@ -159,7 +159,7 @@ static bool may_be_left_out(struct verify_ctx *c, const struct verify_text *t, u
 	return verify_is_padding(c, t->va + off, len, MARK_CONFLICT | MARK_FIXUP | MARK_POINT);
 }
 
-static void check_byte(struct verify_ctx *c, uint32_t va, bool start)
+void verify_byte(struct verify_ctx *c, uint32_t va, bool start)
 {
 	const struct verify_text *t = verify_text_at(c->src, va);
 	uint32_t off = t ? va - t->va : 0;
@@ -191,7 +191,7 @@ static void check_page(struct verify_ctx *c, uint32_t page, const uint8_t *start
 		return;
 	}
 	for (uint32_t i = 0; i < PAGE; i++)
-		check_byte(c, page + i, starts[i / 8] >> (i % 8) & 1);
+		verify_byte(c, page + i, starts[i / 8] >> (i % 8) & 1);
 	c->r->bytes_checked += PAGE;
 }
 

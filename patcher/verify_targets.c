@@ -174,6 +174,14 @@ static bool section_relocs(struct verify_source *src)
 	return any;
 }
 
+/* The container has applied them: what a module's absolute words name is what they hold now. */
+static bool module_relocs(struct verify_source *src)
+{
+	for (size_t i = 0; i < src->img->n_relocs; i++)
+		relocated_word_add(src, (uint32_t)src->img->relocs[i]);
+	return true;
+}
+
 /* Without relocations, any aligned word of the data that could be a code address is taken for one. */
 static void data_words(struct verify_source *src)
 {
@@ -391,8 +399,8 @@ int verify_targets_collect(struct verify_source *src, struct diag *d)
 	(void)d;
 	absolute_add(src, img->entry, VT_ENTRY);
 	symbols_add(src);
-	src->have_relocs = appended_relocs(src);
-	if (section_relocs(src))
+	src->have_relocs = img->container == IMAGE_MODULE ? module_relocs(src) : appended_relocs(src);
+	if (img->container != IMAGE_MODULE && section_relocs(src))
 		src->have_relocs = true;
 	if (!src->have_relocs)
 		data_words(src);

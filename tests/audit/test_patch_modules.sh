@@ -68,6 +68,12 @@ readelf -SW "$work/p.ko" >"$work/out" 2>&1 && grep -q ' \.paravane\.plan .* AX '
 result $? "it has a plan for .init code and one for the rest"
 run 0 "$pv" unpatch "$work/p.ko" -o "$work/back.ko" && cmp "$work/m.ko" "$work/back.ko" >>"$work/out"
 result $? "undone byte for byte"
+run 0 "$pv" verify "$work/m.ko" "$work/p.ko" && grep -q ' 4 windows (0 by hop, 1 breakpoints), 3 stubs' "$work/out"
+result $? "verified"
+gzip -c "$work/m.ko" >"$work/m.ko.gz" && gzip -c "$work/p.ko" >"$work/p.ko.gz"
+run 0 "$pv" verify "$work/m.ko.gz" "$work/p.ko.gz" && run 4 "$pv" verify "$work/m.ko" "$work/m.ko" &&
+	grep -q 'not a module that' "$work/out"
+result $? "verified packed; what was not patched is refused"
 run 0 "$pv" patch --modules "$work/signed.ko" -o "$work/ps.ko" && grep -q '1 had a signature' "$work/out" &&
 	grep -q sig_enforce "$work/out" && ! grep -q 'Module signature appended~$' <(tail -c 28 "$work/ps.ko") &&
 	run 0 "$pv" unpatch "$work/ps.ko" -o "$work/back.ko" && cmp "$work/signed.ko" "$work/back.ko" >>"$work/out"
@@ -186,6 +192,10 @@ if [ -s build/guests/modules-686.tar ]; then
 	mkdir "$work/debian" && tar -C "$work/debian" -xf build/guests/modules-686.tar
 	run 0 "$pv" patch --modules "$work/debian" -o "$work/odebian" && grep -q '100.00% of the' "$work/out"
 	result $? "Debian's modules are patched, every site"
+	for f in "$work"/debian/*.ko; do
+		run 0 "$pv" verify "$f" "$work/odebian/${f##*/}" || break
+	done
+	result $? "and verified"
 	for f in "$work"/debian/*.ko; do
 		"$pv" unpatch "$work/odebian/${f##*/}" -o "$work/back.ko" >"$work/out" 2>&1 &&
 			cmp "$f" "$work/back.ko" >>"$work/out" || break
