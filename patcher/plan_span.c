@@ -86,6 +86,8 @@ bool span_grow(const struct cfg *cfg, struct span *s, int flags)
 
 	if (s->call || s->n_insns == PLAN_WINDOW_INSNS || !(cfg_marks(cfg, va) & CFG_START))
 		return false;
+	if (s->len && cfg_section_at(cfg, va) != cfg_section_at(cfg, s->va))
+		return false; /* sections may be neighbours in memory and not in the file */
 	if (s->ended && !(cfg_marks(cfg, va) & (CFG_TARGET | CFG_FIXUP)))
 		return false; /* code that nothing known reaches: padding, or worse */
 	if (cfg_decode(cfg, va, &insn) < 0 || !span_bytes_free(cfg, va, insn.len, s->len == 0, flags))
@@ -143,9 +145,16 @@ bool span_backward(const struct cfg *cfg, const struct span *fwd, int flags, str
 	return out->len >= JUMP_LEN && out->va + out->len == end;
 }
 
-static uint32_t padding_at(const struct cfg *cfg, uint64_t va, uint32_t max)
+/* How much padding, at most max bytes, follows at va in the section that holds `with`. */
+static uint32_t padding_at(const struct cfg *cfg, uint64_t va, uint32_t max, uint64_t with)
 {
+	const struct cfg_section *cs = cfg_section_at(cfg, with);
 	uint32_t n = 0;
+
+	if (!cs || va < cs->sec->va || va - cs->sec->va >= cs->sec->size)
+		return 0;
+	if (max > cs->sec->size - (va - cs->sec->va))
+		max = (uint32_t)(cs->sec->size - (va - cs->sec->va));
 
 	while (n < max) {
 		uint8_t m = cfg_marks(cfg, va + n);
@@ -161,7 +170,7 @@ bool span_pad(const struct cfg *cfg, struct span *s)
 {
 	if (!s->ended || s->call || s->len >= JUMP_LEN)
 		return false;
-	s->pad = padding_at(cfg, (uint64_t)s->va + s->len, JUMP_LEN - s->len);
+	s->pad = padding_at(cfg, (uint64_t)s->va + s->len, JUMP_LEN - s->len, s->va);
 	return s->len + s->pad == JUMP_LEN;
 }
 
@@ -170,9 +179,9 @@ uint64_t span_hop(const struct cfg *cfg, uint64_t va)
 	for (int64_t dist = 0; dist <= SHORT_MAX; dist++) {
 		uint64_t up = va + SHORT_LEN + (uint64_t)dist, down = va + SHORT_LEN - (uint64_t)dist;
 
-		if (padding_at(cfg, up, JUMP_LEN) == JUMP_LEN)
+		if (padding_at(cfg, up, JUMP_LEN, up) == JUMP_LEN)
 			return up;
-		if (dist <= -SHORT_MIN && padding_at(cfg, down, JUMP_LEN) == JUMP_LEN)
+		if (dist <= -SHORT_MIN && padding_at(cfg, down, JUMP_LEN, down) == JUMP_LEN)
 			return down;
 	}
 	return 0;

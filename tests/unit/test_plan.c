@@ -21,7 +21,8 @@
 struct fixture {
 	uint8_t code[1024];
 	size_t len;
-	struct image_section section;
+	struct image_section sections[2];
+	size_t first; /* bytes of the first section; 0: all */
 	struct image img;
 	struct target list[64];
 	struct rewritten ranges[8];
@@ -59,16 +60,23 @@ static void rewritten(struct fixture *f, uint32_t start, uint32_t end)
 
 static void plan(struct fixture *f)
 {
+	size_t first = f->first ? f->first : f->len;
 	struct diag d = {0};
 
-	f->section = (struct image_section){
-	    .name = ".text", .va = VA, .size = f->len, .data = f->code, .exec = true, .alloc = true};
+	f->sections[0] = (struct image_section){
+	    .name = ".text", .va = VA, .size = first, .data = f->code, .exec = true, .alloc = true};
+	f->sections[1] = (struct image_section){.name = ".init.text",
+						.va = VA + first,
+						.size = f->len - first,
+						.data = f->code + first,
+						.exec = true,
+						.alloc = true};
 	f->img = (struct image){.path = "test",
 				.elf = f->code,
 				.elf_size = f->len,
 				.width = 32,
-				.sections = &f->section,
-				.n_sections = 1};
+				.sections = f->sections,
+				.n_sections = f->first ? 2 : 1};
 	if (cfg_build(&f->cfg, &f->img, &f->targets, &d) || plan_build(&f->plan, &f->cfg, NULL, 0, &d))
 		fail_msg("%s", d.text);
 }
@@ -97,6 +105,30 @@ static void forward(void **state)
 	assert_int_equal(only_window(&f)->va, VA);
 	assert_int_equal(only_window(&f)->len, 5);
 	assert_int_equal(f.plan.sites[0].tactic, TACTIC_WINDOW);
+	done(&f);
+}
+
+/* Neighbours in memory need not be neighbours in the file, nor in what the plan keeps of them. */
+static void no_window_leaves_its_section(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start(&f);
+	ADD(&f, "\xfa\x89\xd8\x89\xd9\xc3"); /* cli; mov | mov; ret */
+	f.first = 3;
+	target(&f, 0, TARGET_ENTRY);
+	plan(&f);
+	assert_int_equal(f.plan.n_windows, 0);
+	assert_int_equal(f.plan.sites[0].tactic, TACTIC_TRAP);
+	done(&f);
+
+	start(&f);
+	ADD(&f, "\xfa\xc3\x90\xcc\xcc"); /* cli; ret; padding | more of it */
+	f.first = 4;
+	target(&f, 0, TARGET_ENTRY);
+	plan(&f);
+	assert_int_equal(f.plan.n_windows, 0);
 	done(&f);
 }
 
@@ -540,6 +572,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(forward),
+	    cmocka_unit_test(no_window_leaves_its_section),
 	    cmocka_unit_test(a_target_behind_pushes_back),
 	    cmocka_unit_test(a_target_in_the_middle_of_an_instruction),
 	    cmocka_unit_test(rewritten_bytes_are_left_alone),
