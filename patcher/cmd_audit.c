@@ -84,7 +84,7 @@ static int parse_images(struct options *o, int argc, char **argv)
 		return EXIT_STATUS_USER;
 	}
 	if (o->modules &&
-	    (o->diff || o->runtime || o->files.csv || o->files.sarif || o->files.html || o->how.raw)) {
+	    (o->diff || o->runtime || o->files.csv || o->files.sarif || o->files.html || o->how.as)) {
 		fprintf(stderr, "paravane audit: --modules gives text and --json only\n");
 		return EXIT_STATUS_USER;
 	}
@@ -102,7 +102,8 @@ static int parse(struct options *o, int argc, char **argv)
 	    {"raw", no_argument, NULL, 'r'},	     {"base", required_argument, NULL, 'b'},
 	    {"width", required_argument, NULL, 'w'}, {"runtime", required_argument, NULL, 't'},
 	    {"all", no_argument, NULL, 'a'},	     {"debug", required_argument, NULL, 'g'},
-	    {"debug-dir", required_argument, NULL, 'G'}, {0}};
+	    {"debug-dir", required_argument, NULL, 'G'}, {"pe", no_argument, NULL, 'p'},
+	    {0}};
 	uint64_t width = 32;
 	int c;
 
@@ -112,7 +113,10 @@ static int parse(struct options *o, int argc, char **argv)
 			continue;
 		switch (c) {
 		case 'r':
-			o->how.raw = true;
+			o->how.as = IMAGE_AS_RAW;
+			break;
+		case 'p':
+			o->how.as = IMAGE_AS_PE;
 			break;
 		case 'b':
 			if (!parse_number(optarg, &o->how.base))
@@ -202,7 +206,7 @@ static int audit_run(int argc, char **argv)
 		return err ? EXIT_STATUS_USER : EXIT_STATUS_OK;
 	}
 	o.how.sources = &o.sources;
-	err = analysis_load(&a, o.image, &o.how, &d);
+	err = report_analyse(&a, o.image, &o.how, &d);
 	if (!err) {
 		err = report(&o, &a, &d);
 		analysis_free(&a);
@@ -215,7 +219,7 @@ static int audit_run(int argc, char **argv)
 const struct command audit_command = {
     .name = "audit",
     .synopsis = "IMAGE [--json FILE] [--csv FILE] [--sarif FILE] [--html FILE] [--all] [--runtime FILE] "
-		"[--debug FILE] [--debug-dir DIR] [--raw --base ADDRESS --width 16|32|64]\n"
+		"[--debug FILE] [--debug-dir DIR] [--raw --base ADDRESS --width 16|32|64 | --pe]\n"
 		"       paravane audit --diff OLD NEW [--json FILE] [--html FILE] [--all]\n"
 		"       paravane audit --modules DIR|MODULE|INITRAMFS [--json FILE] [--all] [--debug FILE] "
 		"[--debug-dir DIR]",

@@ -20,7 +20,7 @@
 #include "patcher/kallsyms.h"
 
 /* A vmlinux with full debug information stays under this; more is not a kernel. */
-#define FILE_MAX  ((size_t)2 << 30)
+#define FILE_MAX ((size_t)2 << 30)
 #define NOTES_MAX 200
 
 void image_note(struct image *img, const char *fmt, ...)
@@ -134,7 +134,7 @@ static int load_symbols(struct image *img, struct diag *d)
 	int err;
 
 	img->symbol_source = img->n_symbols ? "symtab" : "none";
-	if (!img->n_symbols && img->container != IMAGE_RAW) {
+	if (!img->n_symbols && img->container != IMAGE_RAW && img->container != IMAGE_PE) {
 		err = kallsyms_read(img);
 		if (err == -ENOMEM)
 			return diag_set(d, err, "%s: out of memory reading kallsyms", img->path);
@@ -201,6 +201,16 @@ static int load_raw(struct image *img, uint64_t base, int width, struct diag *d)
 	return image_add_section(img, &sec, "raw");
 }
 
+static int load_pe(struct image *img, struct diag *d)
+{
+	img->container = IMAGE_PE;
+	img->elf = img->file;
+	img->elf_size = img->file_size;
+	if (!image_is_pe(img))
+		return diag_set(d, -ENOEXEC, "%s: offset 0x0: not a PE image", img->path);
+	return image_pe_load(img, d);
+}
+
 static int load_detected(struct image *img, struct diag *d)
 {
 	size_t extent = 0;
@@ -217,6 +227,8 @@ static int load_detected(struct image *img, struct diag *d)
 		err = image_bzimage_unpack(img, d);
 		if (err)
 			return err;
+	} else if (image_is_pe(img)) {
+		return load_pe(img, d);
 	} else {
 		img->container = IMAGE_RAW;
 		img->elf = img->file;
@@ -225,7 +237,7 @@ static int load_detected(struct image *img, struct diag *d)
 		if (mb >= 0)
 			return image_multiboot_flat(img, mb, d);
 		return diag_set(d, -ENOEXEC,
-				"%s: offset 0x0: neither an ELF file, a bzImage nor a Multiboot image; "
+				"%s: offset 0x0: neither an ELF file, a bzImage, a PE nor a Multiboot image; "
 				"for a flat binary give --base",
 				img->path);
 	}
@@ -236,7 +248,8 @@ static int load_detected(struct image *img, struct diag *d)
 	return image_relocs_load(img, extent, d);
 }
 
-int image_load(struct image *img, const char *path, bool raw, uint64_t base, int width, struct diag *d)
+int image_load(struct image *img, const char *path, enum image_as as, uint64_t base, int width,
+	       struct diag *d)
 {
 	int err = 0;
 
@@ -249,7 +262,9 @@ int image_load(struct image *img, const char *path, bool raw, uint64_t base, int
 	if (!err)
 		err = read_file(img, d);
 	if (!err)
-		err = raw ? load_raw(img, base, width, d) : load_detected(img, d);
+		err = as == IMAGE_AS_RAW  ? load_raw(img, base, width, d)
+		      : as == IMAGE_AS_PE ? load_pe(img, d)
+					  : load_detected(img, d);
 	if (!err)
 		err = load_symbols(img, d);
 	if (err) {

@@ -12,7 +12,10 @@
 
 #include "hypercalls/diag.h"
 
-enum image_container { IMAGE_ELF, IMAGE_BZIMAGE, IMAGE_RAW, IMAGE_MODULE };
+enum image_container { IMAGE_ELF, IMAGE_BZIMAGE, IMAGE_RAW, IMAGE_MODULE, IMAGE_PE };
+
+/* What to take a file for. */
+enum image_as { IMAGE_AS_DETECTED, IMAGE_AS_RAW, IMAGE_AS_PE /* a bzImage too, by its EFI stub */ };
 
 struct image_section {
 	char *name;
@@ -36,7 +39,7 @@ struct image {
 	uint8_t *file;		 /* the file as given */
 	size_t file_size;
 	uint8_t *elf; /* the ELF inside (== file for IMAGE_ELF), with what follows it in the payload (the
-			 relocation list); for IMAGE_RAW the raw bytes; for IMAGE_MODULE its sections, relocated */
+			 relocation list); for IMAGE_RAW and IMAGE_PE the file; for IMAGE_MODULE its sections, relocated */
 	size_t elf_size;
 	size_t setup_offset, setup_size; /* bzImage setup header in `file` (from 0x1f1); 0, 0 without */
 	int width;			 /* 32 or 64 */
@@ -45,22 +48,25 @@ struct image {
 	bool multiboot;			 /* has a Multiboot 1 header (Multiboot specification 0.6.96, 3.1) */
 	struct image_section *sections;
 	size_t n_sections;
-	bool sections_ordered; /* by va, without overlap: lookups may bisect */
+	bool sections_ordered;	      /* by va, without overlap: lookups may bisect */
 	struct image_symbol *symbols; /* sorted by va */
 	size_t n_symbols;
-	const char *symbol_source;  /* "symtab", "kallsyms", "none" */
-	uint64_t *relocs; /* addresses of absolute words that hold addresses, sorted; from the bzImage's list or
+	const char *symbol_source; /* "symtab", "kallsyms", "none" */
+	uint64_t
+	    *relocs; /* addresses of absolute words that hold addresses, sorted; from the bzImage's list or
 			     relocation sections. x86-64: of 32 or 64 bits, the low 32 sign-extended are the value */
 	size_t n_relocs;
+	bool damaged; /* something of the file itself was left out; notes say what */
 	char **notes; /* damage that was survived ("kallsyms: ..."), for the report */
 	size_t n_notes;
 };
 
 /*
- * Load and analyse. For raw images base is the address of the first byte and width 16, 32 or 64; pass
- * raw = false to detect the container. 0 or -errno with the place in d; on failure nothing stays allocated.
+ * Load and analyse. For raw images base is the address of the first byte and width 16, 32 or 64. 0 or -errno with the
+ * place in d; on failure nothing stays allocated.
  */
-int image_load(struct image *img, const char *path, bool raw, uint64_t base, int width, struct diag *d);
+int image_load(struct image *img, const char *path, enum image_as as, uint64_t base, int width,
+	       struct diag *d);
 /*
  * image_module.c: a kernel module (ET_REL, i386 or x86-64) from memory. bytes is malloc'd and the image's afterwards,
  * also on failure; path names it in messages. The loaded sections stand one behind the other at notional addresses
@@ -76,6 +82,8 @@ static inline uint64_t image_module_base(int width)
 	return width == 64 ? 0xffffffffc0000000 : 0xf0000000;
 }
 void image_free(struct image *img);
+/* One more line for the report: damage that was survived, what was left out. Never fails (drops the note). */
+void image_note(struct image *img, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Section or symbol that holds va, or NULL. A symbol without size reaches to the next one in its section. */
 const struct image_section *image_section_at(const struct image *img, uint64_t va);
@@ -86,9 +94,23 @@ const uint8_t *image_bytes(const struct image *img, uint64_t va, size_t *avail);
 
 /* Where an address came from; also the confidence of what is reached from it. */
 enum target_source {
-	TARGET_ENTRY, TARGET_SYMBOL, TARGET_RELOC, TARGET_EXTABLE, TARGET_EXTABLE_SITE, TARGET_JUMP_LABEL,
-	TARGET_JUMP_LABEL_SITE, TARGET_STATIC_CALL_SITE, TARGET_STATIC_CALL, TARGET_INITCALL, TARGET_KSYMTAB,
-	TARGET_ALTERNATIVE, TARGET_PARAVIRT, TARGET_SMP_LOCK, TARGET_BUG, TARGET_FTRACE_SITE, TARGET_BRANCH,
+	TARGET_ENTRY,
+	TARGET_SYMBOL,
+	TARGET_RELOC,
+	TARGET_EXTABLE,
+	TARGET_EXTABLE_SITE,
+	TARGET_JUMP_LABEL,
+	TARGET_JUMP_LABEL_SITE,
+	TARGET_STATIC_CALL_SITE,
+	TARGET_STATIC_CALL,
+	TARGET_INITCALL,
+	TARGET_KSYMTAB,
+	TARGET_ALTERNATIVE,
+	TARGET_PARAVIRT,
+	TARGET_SMP_LOCK,
+	TARGET_BUG,
+	TARGET_FTRACE_SITE,
+	TARGET_BRANCH,
 	TARGET_RUN, /* a run report: something executed there, whatever led to it */
 	TARGET_SOURCE_COUNT
 };

@@ -10,14 +10,14 @@
 #include "patcher/image_internal.h"
 #include "patcher/payload.h"
 
-#define HDR_SETUP_SECTS	   0x1f1
-#define HDR_BOOT_FLAG	   0x1fe
-#define HDR_JUMP_LEN	   0x201 /* second byte of the `jmp` over the header: gives its end */
-#define HDR_MAGIC	   0x202
-#define HDR_VERSION	   0x206
+#define HDR_SETUP_SECTS 0x1f1
+#define HDR_BOOT_FLAG 0x1fe
+#define HDR_JUMP_LEN 0x201 /* second byte of the `jmp` over the header: gives its end */
+#define HDR_MAGIC 0x202
+#define HDR_VERSION 0x206
 #define HDR_PAYLOAD_OFFSET 0x248
 #define HDR_PAYLOAD_LENGTH 0x24c
-#define HDR_MIN_END	   0x250
+#define HDR_MIN_END 0x250
 
 bool image_is_bzimage(const struct image *img)
 {
@@ -25,13 +25,23 @@ bool image_is_bzimage(const struct image *img)
 	       !memcmp(img->file + HDR_MAGIC, "HdrS", 4);
 }
 
+bool image_bzimage_parts(const struct image *img, size_t *setup, size_t *payload, size_t *len)
+{
+	const uint8_t *h = img->file;
+	unsigned sects = h[HDR_SETUP_SECTS] ? h[HDR_SETUP_SECTS] : 4; /* 0 means 4, by the protocol */
+
+	*setup = (sects + 1) * 512;
+	*payload = *setup + le32(h + HDR_PAYLOAD_OFFSET);
+	*len = le32(h + HDR_PAYLOAD_LENGTH);
+	return *payload <= img->file_size && *len <= img->file_size - *payload;
+}
+
 int image_bzimage_unpack(struct image *img, struct diag *d)
 {
 	const uint8_t *h = img->file, *payload;
 	unsigned version = le16(h + HDR_VERSION);
-	unsigned sects = h[HDR_SETUP_SECTS] ? h[HDR_SETUP_SECTS] : 4; /* 0 means 4, by the protocol */
-	size_t start = (sects + 1) * 512 + (size_t)le32(h + HDR_PAYLOAD_OFFSET);
-	size_t len = le32(h + HDR_PAYLOAD_LENGTH), end = HDR_MAGIC + h[HDR_JUMP_LEN];
+	size_t setup, start, len, end = HDR_MAGIC + h[HDR_JUMP_LEN];
+	bool inside = image_bzimage_parts(img, &setup, &start, &len);
 	char where[256];
 	int err;
 
@@ -41,7 +51,7 @@ int image_bzimage_unpack(struct image *img, struct diag *d)
 		    "%s: setup header+0x15: boot protocol %u.%02u does not say where the payload is; "
 		    "2.08 (Linux 2.6.26) or later is needed",
 		    img->path, version >> 8, version & 0xff);
-	if (start > img->file_size || len > img->file_size - start)
+	if (!inside)
 		return diag_set(
 		    d, -EINVAL,
 		    "%s: setup header+0x57: payload of 0x%zx bytes at 0x%zx passes the end of the file "

@@ -2,10 +2,9 @@
 /*
  * ELF kernels. libelf reads the headers, and every range they name is checked against the file here first,
  * because libbfd trusts more than it should; libbfd then gives the sections and the symbols with their nm
- * letters. Images without section headers (stripped by a boot loader's tools) are described by their program
- * headers.
+ * letters. A section header that cannot be is hidden from libbfd and noted. Images without section headers (stripped
+ * by a boot loader's tools), or with headers that cannot be read at all, are described by their program headers.
  */
-#include <bfd.h>
 #include <errno.h>
 #include <gelf.h>
 #include <stdio.h>
@@ -14,25 +13,16 @@
 #include "patcher/image_internal.h"
 
 #define SECTIONS_MAX 20000
-#define SYMBOL_NAME_MAX 1024
+
+struct section_table {
+	size_t n, strndx;
+	struct image_overlay hidden;
+};
 
 static void grow_extent(size_t *extent, uint64_t offset, uint64_t size)
 {
 	if (offset + size > *extent)
 		*extent = offset + size;
-}
-
-static bool in_file(const struct image *img, uint64_t offset, uint64_t size)
-{
-	return offset <= img->elf_size && size <= img->elf_size - offset;
-}
-
-/* Does [va, va + size) stay inside the address space? */
-static bool in_space(const struct image *img, uint64_t va, uint64_t size)
-{
-	uint64_t top = img->width == 64 ? UINT64_MAX : UINT32_MAX;
-
-	return va <= top && (!size || size - 1 <= top - va);
 }
 
 static int check_header(struct image *img, Elf *elf, GElf_Ehdr *eh, struct diag *d)
@@ -74,7 +64,7 @@ static int check_segments(struct image *img, Elf *elf, const GElf_Ehdr *eh, size
 	size_t n;
 
 	if (elf_getphdrnum(elf, &n) || n > SECTIONS_MAX ||
-	    (n && !in_file(img, eh->e_phoff, (uint64_t)n * eh->e_phentsize)))
+	    (n && !image_in_file(img, eh->e_phoff, (uint64_t)n * eh->e_phentsize)))
 		return diag_set(d, -EINVAL, "%s: program headers at 0x%llx pass the end of the file (0x%zx)",
 				img->path, (unsigned long long)eh->e_phoff, img->elf_size);
 	if (n)
@@ -85,15 +75,15 @@ static int check_segments(struct image *img, Elf *elf, const GElf_Ehdr *eh, size
 					elf_errmsg(-1));
 		if (ph.p_type != PT_LOAD)
 			continue;
-		if (!in_file(img, ph.p_offset, ph.p_filesz))
+		if (!image_in_file(img, ph.p_offset, ph.p_filesz))
 			return diag_set(d, -EINVAL,
 					"%s: program header %zu: 0x%llx bytes at 0x%llx pass the end of the "
 					"file (0x%zx); "
 					"it is truncated or damaged",
 					img->path, i, (unsigned long long)ph.p_filesz,
 					(unsigned long long)ph.p_offset, img->elf_size);
-		if (ph.p_filesz > ph.p_memsz || !in_space(img, ph.p_vaddr, ph.p_memsz) ||
-		    !in_space(img, ph.p_paddr, ph.p_memsz))
+		if (ph.p_filesz > ph.p_memsz || !image_in_space(img, ph.p_vaddr, ph.p_memsz) ||
+		    !image_in_space(img, ph.p_paddr, ph.p_memsz))
 			return diag_set(d, -EINVAL, "%s: program header %zu: impossible sizes or addresses",
 					img->path, i);
 		grow_extent(extent, ph.p_offset, ph.p_filesz);
@@ -101,50 +91,93 @@ static int check_segments(struct image *img, Elf *elf, const GElf_Ehdr *eh, size
 	return 0;
 }
 
-static int check_sections(struct image *img, Elf *elf, const GElf_Ehdr *eh, size_t *n, size_t *extent,
-			  struct diag *d)
+/* What is wrong with a section header, NULL if nothing is. */
+static const char *section_damage(const struct image *img, const GElf_Shdr *sh, size_t n)
 {
-	size_t strndx;
+	bool bytes = sh->sh_type != SHT_NOBITS && sh->sh_type != SHT_NULL;
+
+	if (bytes && !image_in_file(img, sh->sh_offset, sh->sh_size))
+		return "its bytes pass the end of the file";
+	if ((sh->sh_flags & SHF_ALLOC) && !image_in_space(img, sh->sh_addr, sh->sh_size))
+		return "it passes the end of the address space";
+	if ((sh->sh_type == SHT_SYMTAB || sh->sh_type == SHT_DYNSYM) &&
+	    (sh->sh_link >= n || sh->sh_entsize != (img->width == 64 ? 24 : 16)))
+		return "not a proper symbol table";
+	return NULL;
+}
+
+/* libbfd's copy of the section headers has SHT_NULL in place of this one. */
+static int hide_section(struct image *img, struct image_overlay *o, const GElf_Ehdr *eh, size_t n, size_t i)
+{
+	if (!o->bytes) {
+		o->offset = eh->e_shoff;
+		o->size = n * eh->e_shentsize;
+		o->bytes = malloc(o->size);
+		if (!o->bytes)
+			return -ENOMEM;
+		memcpy(o->bytes, img->elf + o->offset, o->size);
+	}
+	memset(o->bytes + i * eh->e_shentsize, 0, eh->e_shentsize);
+	return 0;
+}
+
+static int check_section(struct image *img, Elf *elf, const GElf_Ehdr *eh, struct section_table *t, size_t i,
+			 size_t *extent)
+{
+	Elf_Scn *scn = elf_getscn(elf, i);
+	const char *name = NULL, *damage = "unreadable or without a name";
 	GElf_Shdr sh;
 
-	if (elf_getshdrnum(elf, n) || *n > SECTIONS_MAX ||
-	    (*n && (!in_file(img, eh->e_shoff, (uint64_t)*n * eh->e_shentsize) ||
-		    elf_getshdrstrndx(elf, &strndx) || strndx >= *n)))
-		return diag_set(
-		    d, -EINVAL,
-		    "%s: section headers at 0x%llx pass the end of the file (0x%zx) or have no names; "
-		    "it is truncated or damaged",
-		    img->path, (unsigned long long)eh->e_shoff, img->elf_size);
-	if (!*n && eh->e_shoff)
-		return diag_set(d, -EINVAL, "%s: section headers at 0x%llx cannot be read", img->path,
-				(unsigned long long)eh->e_shoff);
-	if (*n)
-		grow_extent(extent, eh->e_shoff, (uint64_t)*n * eh->e_shentsize);
-	for (size_t i = 1; i < *n; i++) {
-		Elf_Scn *scn = elf_getscn(elf, i);
-
-		if (!scn || !gelf_getshdr(scn, &sh) || !elf_strptr(elf, strndx, sh.sh_name))
-			return diag_set(d, -EINVAL, "%s: section header %zu: unreadable or without a name",
-					img->path, i);
-		if (sh.sh_type != SHT_NOBITS && sh.sh_type != SHT_NULL &&
-		    !in_file(img, sh.sh_offset, sh.sh_size))
-			return diag_set(
-			    d, -EINVAL,
-			    "%s: section header %zu (%s): 0x%llx bytes at 0x%llx pass the end of the file "
-			    "(0x%zx); it is truncated or damaged",
-			    img->path, i, elf_strptr(elf, strndx, sh.sh_name), (unsigned long long)sh.sh_size,
-			    (unsigned long long)sh.sh_offset, img->elf_size);
-		if ((sh.sh_flags & SHF_ALLOC) && !in_space(img, sh.sh_addr, sh.sh_size))
-			return diag_set(d, -EINVAL,
-					"%s: section header %zu (%s): passes the end of the address space",
-					img->path, i, elf_strptr(elf, strndx, sh.sh_name));
-		if ((sh.sh_type == SHT_SYMTAB || sh.sh_type == SHT_DYNSYM) &&
-		    (sh.sh_link >= *n || sh.sh_entsize != (img->width == 64 ? 24 : 16)))
-			return diag_set(d, -EINVAL, "%s: section header %zu (%s): not a proper symbol table",
-					img->path, i, elf_strptr(elf, strndx, sh.sh_name));
-		if (sh.sh_type != SHT_NOBITS && sh.sh_type != SHT_NULL)
-			grow_extent(extent, sh.sh_offset, sh.sh_size);
+	if (scn && gelf_getshdr(scn, &sh)) {
+		name = elf_strptr(elf, t->strndx, sh.sh_name);
+		damage = name ? section_damage(img, &sh, t->n) : damage;
 	}
+	if (damage) {
+		image_note(img, "section header %zu (%s): %s; going on without it", i, name ? name : "?",
+			   damage);
+		img->damaged = true;
+		return hide_section(img, &t->hidden, eh, t->n, i);
+	}
+	if (sh.sh_type != SHT_NOBITS && sh.sh_type != SHT_NULL)
+		grow_extent(extent, sh.sh_offset, sh.sh_size);
+	return 0;
+}
+
+static int check_sections(struct image *img, Elf *elf, const GElf_Ehdr *eh, struct section_table *t,
+			  size_t *extent)
+{
+	int err = 0;
+
+	if (elf_getshdrnum(elf, &t->n) || t->n > SECTIONS_MAX || (!t->n && eh->e_shoff) ||
+	    (t->n && (!image_in_file(img, eh->e_shoff, (uint64_t)t->n * eh->e_shentsize) ||
+		      elf_getshdrstrndx(elf, &t->strndx) || t->strndx >= t->n))) {
+		image_note(
+		    img,
+		    "section headers at 0x%llx: outside the file (0x%zx bytes) or without names; going by "
+		    "the program headers",
+		    (unsigned long long)eh->e_shoff, img->elf_size);
+		img->damaged = true;
+		t->n = 0;
+	}
+	if (t->n)
+		grow_extent(extent, eh->e_shoff, (uint64_t)t->n * eh->e_shentsize);
+	for (size_t i = 1; !err && i < t->n; i++)
+		err = check_section(img, elf, eh, t, i, extent);
+	return err;
+}
+
+static int load_sections(struct image *img, const struct section_table *t, struct diag *d)
+{
+	int err;
+
+	if (!t->n)
+		return 0;
+	err = image_bfd_load(img, img->width == 64 ? "elf64-x86-64" : "elf32-i386", &t->hidden, d);
+	if (err != -EINVAL)
+		return err;
+	image_note(img, "section headers: %s; going by the program headers", d->text);
+	img->damaged = true;
+	d->text[0] = '\0';
 	return 0;
 }
 
@@ -180,188 +213,6 @@ static int sections_from_segments(struct image *img, Elf *elf, struct diag *d)
 	return 0;
 }
 
-/* --- libbfd over the image in memory --- */
-
-static void bfd_quiet_error(const char *fmt, va_list ap)
-{
-	(void)fmt;
-	(void)ap;
-}
-
-static void bfd_quiet_assert(const char *fmt, const char *version, const char *file, int line)
-{
-	(void)fmt;
-	(void)version;
-	(void)file;
-	(void)line;
-}
-
-static void *mem_open(struct bfd *abfd, void *closure)
-{
-	(void)abfd;
-	return closure;
-}
-
-static file_ptr mem_pread(struct bfd *abfd, void *stream, void *buf, file_ptr n, file_ptr offset)
-{
-	const struct image *img = stream;
-
-	(void)abfd;
-	if (offset < 0 || n < 0 || (uint64_t)offset >= img->elf_size)
-		return 0;
-	if ((uint64_t)n > img->elf_size - offset)
-		n = img->elf_size - offset;
-	memcpy(buf, img->elf + offset, n);
-	return n;
-}
-
-static int mem_stat(struct bfd *abfd, void *stream, struct stat *sb)
-{
-	const struct image *img = stream;
-
-	(void)abfd;
-	memset(sb, 0, sizeof(*sb));
-	sb->st_size = img->elf_size;
-	return 0;
-}
-
-static int bfd_sections(struct image *img, bfd *abfd)
-{
-	int err = 0;
-
-	for (asection *s = abfd->sections; s && !err; s = s->next) {
-		flagword f = bfd_section_flags(s);
-		struct image_section sec = {
-		    .va = image_wrap(img, bfd_section_vma(s)),
-		    .size = bfd_section_size(s),
-		    .exec = f & SEC_CODE,
-		    .write = !(f & SEC_READONLY),
-		    .alloc = f & SEC_ALLOC,
-		};
-
-		/* Checked already, but by libelf's reading of the headers; libbfd makes sections of its own
-		 * too. */
-		if (!in_space(img, sec.va, sec.size))
-			continue;
-		if ((f & SEC_HAS_CONTENTS) && s->filepos >= 0 && in_file(img, s->filepos, sec.size)) {
-			sec.offset = s->filepos;
-			sec.data = img->elf + sec.offset;
-		}
-		if (sec.size)
-			err = image_add_section(img, &sec, bfd_section_name(s));
-	}
-	return err;
-}
-
-/* Keep what names an address of the running kernel: no files, sections, debugging or compiler-local labels.
- */
-static bool symbol_wanted(const struct image *img, const asymbol *sym, uint64_t va)
-{
-	const char *name = bfd_asymbol_name(sym);
-
-	if (!name || !*name || strnlen(name, SYMBOL_NAME_MAX) == SYMBOL_NAME_MAX || !strncmp(name, ".L", 2))
-		return false;
-	if (sym->flags & (BSF_FILE | BSF_SECTION_SYM | BSF_DEBUGGING))
-		return false;
-	if (bfd_is_und_section(sym->section) || bfd_is_com_section(sym->section))
-		return false;
-	return image_section_at(img, va) != NULL;
-}
-
-static int bfd_symbols(struct image *img, bfd *abfd, struct diag *d)
-{
-	long room = bfd_get_symtab_upper_bound(abfd), n;
-	asymbol **table;
-	int err = 0;
-
-	if (room <= 0 || !(bfd_get_file_flags(abfd) & HAS_SYMS)) {
-		if (room < 0)
-			image_note(img, "symtab: %s; going on without it", bfd_errmsg(bfd_get_error()));
-		return 0;
-	}
-	/* An entry takes 16 bytes of the file at least, so this is bounded by the file's size. */
-	if ((size_t)room / sizeof(asymbol *) > img->elf_size / 16 + 2) {
-		image_note(img, "symtab: claims more symbols than the file can hold; going on without it");
-		return 0;
-	}
-	table = malloc(room);
-	if (!table)
-		return diag_set(d, -ENOMEM, "%s: out of memory for symbols", img->path);
-	n = bfd_canonicalize_symtab(abfd, table);
-	if (n < 0)
-		image_note(img, "symtab: %s; going on without it", bfd_errmsg(bfd_get_error()));
-	for (long i = 0; i < n && !err; i++) {
-		uint64_t va = image_wrap(img, bfd_asymbol_value(table[i]));
-		symbol_info info;
-
-		if (!symbol_wanted(img, table[i], va))
-			continue;
-		bfd_symbol_info(table[i], &info);
-		err = image_add_symbol(img, va, 0, info.type, strdup(bfd_asymbol_name(table[i])));
-	}
-	free(table);
-	return err ? diag_set(d, err, "%s: out of memory for symbols", img->path) : 0;
-}
-
-/* What libbfd had to say becomes notes of the image, a line each. */
-static void note_lines(struct image *img, char *text)
-{
-	char *save, *line = strtok_r(text, "\n", &save);
-
-	for (; line; line = strtok_r(NULL, "\n", &save))
-		image_note(img, "section headers: %s", line);
-}
-
-/*
- * bfd_check_format() of binutils 2.40 collects warnings past the error handler and prints them on `stderr`
- * itself. glibc lets that variable be set, so they are caught on the way.
- */
-static bool check_format_quietly(struct image *img, bfd *abfd)
-{
-	FILE *real = stderr, *caught;
-	char *text = NULL;
-	size_t size;
-	bool ok;
-
-	caught = open_memstream(&text, &size);
-	if (!caught)
-		return false;
-	stderr = caught;
-	ok = bfd_check_format(abfd, bfd_object);
-	stderr = real;
-	fclose(caught);
-	note_lines(img, text);
-	free(text);
-	return ok;
-}
-
-static int load_by_bfd(struct image *img, struct diag *d)
-{
-	static bool ready; /* libbfd's own state is as global as this */
-	bfd *abfd;
-	int err;
-
-	if (!ready) {
-		bfd_init();
-		bfd_set_error_handler(bfd_quiet_error);
-		bfd_set_assert_handler(bfd_quiet_assert);
-		ready = true;
-	}
-	abfd = bfd_openr_iovec(img->path, img->width == 64 ? "elf64-x86-64" : "elf32-i386", mem_open, img,
-			       mem_pread, NULL, mem_stat);
-	if (!abfd)
-		return diag_set(d, -EINVAL, "%s: libbfd: %s", img->path, bfd_errmsg(bfd_get_error()));
-	if (!check_format_quietly(img, abfd))
-		err = diag_set(d, -EINVAL, "%s: section headers: %s; the file is damaged", img->path,
-			       bfd_errmsg(bfd_get_error()));
-	else if ((err = bfd_sections(img, abfd)))
-		diag_set(d, err, "%s: out of memory for sections", img->path);
-	else
-		err = bfd_symbols(img, abfd, d);
-	bfd_close(abfd);
-	return err;
-}
-
 /* Linux runs at its physical addresses until paging is on; the segment that holds .text tells the distance.
  */
 static void find_alias(struct image *img, Elf *elf)
@@ -386,10 +237,31 @@ static void find_alias(struct image *img, Elf *elf)
 	}
 }
 
+static int load_headers(struct image *img, Elf *elf, size_t *extent, struct diag *d)
+{
+	struct section_table t = {.n = 0};
+	GElf_Ehdr eh;
+	int err = check_header(img, elf, &eh, d);
+
+	if (err)
+		return err;
+	*extent = eh.e_ehsize;
+	err = check_segments(img, elf, &eh, extent, d);
+	if (!err)
+		err = check_sections(img, elf, &eh, &t, extent);
+	if (!err)
+		err = load_sections(img, &t, d);
+	free(t.hidden.bytes);
+	if (!err && !img->n_sections)
+		err = sections_from_segments(img, elf, d);
+	if (!err && !img->n_sections)
+		err = diag_set(d, -EINVAL, "%s: ELF header: nothing to load: neither segments nor sections",
+			       img->path);
+	return err;
+}
+
 int image_elf_load(struct image *img, size_t *extent, struct diag *d)
 {
-	size_t n_sections = 0;
-	GElf_Ehdr eh;
 	Elf *elf;
 	int err;
 
@@ -399,19 +271,7 @@ int image_elf_load(struct image *img, size_t *extent, struct diag *d)
 	if (!elf)
 		return diag_set(d, -EINVAL, "%s: ELF header: %s; the file is truncated or damaged", img->path,
 				elf_errmsg(-1));
-	err = check_header(img, elf, &eh, d);
-	*extent = eh.e_ehsize;
-	if (!err)
-		err = check_segments(img, elf, &eh, extent, d);
-	if (!err)
-		err = check_sections(img, elf, &eh, &n_sections, extent, d);
-	if (!err)
-		err = n_sections ? load_by_bfd(img, d) : sections_from_segments(img, elf, d);
-	if (!err && !img->n_sections)
-		err = sections_from_segments(img, elf, d);
-	if (!err && !img->n_sections)
-		err = diag_set(d, -EINVAL, "%s: ELF header: nothing to load: neither segments nor sections",
-			       img->path);
+	err = load_headers(img, elf, extent, d);
 	if (!err)
 		find_alias(img, elf);
 	elf_end(elf);

@@ -33,10 +33,6 @@ static inline uint64_t image_wrap(const struct image *img, uint64_t va)
 	return img->width == 64 ? va : (uint32_t)va;
 }
 
-/* Damage that was survived, or a table that was skipped: one line for the report. Never fails (drops the
- * note). */
-void image_note(struct image *img, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
 /* Append one section; name is copied. -ENOMEM. */
 int image_add_section(struct image *img, const struct image_section *sec, const char *name);
 /* Append one symbol; name is owned by the image afterwards, even on failure. */
@@ -44,13 +40,40 @@ int image_add_symbol(struct image *img, uint64_t va, uint64_t size, char type, c
 void image_drop_symbols(struct image *img);
 void image_sort_symbols(struct image *img);
 
+static inline bool image_in_file(const struct image *img, uint64_t offset, uint64_t size)
+{
+	return offset <= img->elf_size && size <= img->elf_size - offset;
+}
+
+/* Does [va, va + size) stay inside the address space? */
+static inline bool image_in_space(const struct image *img, uint64_t va, uint64_t size)
+{
+	uint64_t top = img->width == 64 ? UINT64_MAX : UINT32_MAX;
+
+	return va <= top && (!size || size - 1 <= top - va);
+}
+
+/* Bytes of img->elf that libbfd sees otherwise; none if bytes is NULL. */
+struct image_overlay {
+	uint8_t *bytes;
+	size_t offset, size;
+};
+/* image_bfd.c: sections and symbols by libbfd's reader `target`. -EINVAL if it does not recognise the file. */
+int image_bfd_load(struct image *img, const char *target, const struct image_overlay *over, struct diag *d);
+/* image_pe.c: is img->file one; load it from img->elf, which is the file. */
+bool image_is_pe(const struct image *img);
+int image_pe_load(struct image *img, struct diag *d);
 /* image_elf.c: img->elf, elf_size are set. *extent receives how much of them the ELF itself describes. */
 int image_elf_load(struct image *img, size_t *extent, struct diag *d);
 /* image_bzimage.c: is img->file one; unpack it into img->elf. */
 bool image_is_bzimage(const struct image *img);
 int image_bzimage_unpack(struct image *img, struct diag *d);
+/* Where its parts are in the file: 16-bit setup code up to *setup, the payload. False if they are not inside it. */
+bool image_bzimage_parts(const struct image *img, size_t *setup, size_t *payload, size_t *len);
 /* image_relocs.c: the list behind the ELF, or the relocation sections that --emit-relocs left. */
 int image_relocs_load(struct image *img, size_t extent, struct diag *d);
+int image_add_reloc(struct image *img, uint64_t va); /* -ENOMEM */
+void image_sort_relocs(struct image *img);	     /* once all are added */
 /* image_multiboot.c: offset of a Multiboot 1 header in img->elf, or -1. */
 long image_multiboot_find(const struct image *img);
 /* Loads a flat image whose Multiboot header says where it goes (the "a.out kludge"). */

@@ -8,8 +8,8 @@
 
 #include "patcher/image_internal.h"
 
-#define MB_MAGIC     0x1badb002
-#define MB_SEARCH    8192
+#define MB_MAGIC 0x1badb002
+#define MB_SEARCH 8192
 #define MB_ADDRESSES (1u << 16)
 
 long image_multiboot_find(const struct image *img)

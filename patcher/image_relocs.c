@@ -14,7 +14,7 @@
 
 #include "patcher/image_internal.h"
 
-static int add_reloc(struct image *img, uint64_t va)
+int image_add_reloc(struct image *img, uint64_t va)
 {
 	size_t n = img->n_relocs;
 	uint64_t *r = img->relocs;
@@ -44,7 +44,7 @@ static int compare(const void *va, const void *vb)
 	return *a < *b ? -1 : *a > *b;
 }
 
-static void sort_relocs(struct image *img)
+void image_sort_relocs(struct image *img)
 {
 	size_t n = 0;
 
@@ -58,9 +58,18 @@ static void sort_relocs(struct image *img)
 }
 
 /*
+ * How many words of a group of n may lie outside the sections: some of x86-64's, which the list names by where the
+ * per-CPU section is loaded rather than by where it is linked; and of a damaged image those of the sections that were
+ * left out, which are less than half.
+ */
+static size_t may_be_outside(const struct image *img, size_t n)
+{
+	return img->damaged ? n / 2 : img->width == 64 ? n / 16 : 0;
+}
+
+/*
  * One group, backward from *at (exclusive) to its zero. Keeps the addresses unless `keep` is false. -EINVAL
- * when no zero comes or addresses lie outside the image: more than those of x86-64's per-CPU section, which
- * the list names by where the section is loaded rather than by where it is linked.
+ * when no zero comes or too many addresses lie outside the image.
  */
 static int read_group(struct image *img, size_t extent, size_t *at, size_t word, bool keep)
 {
@@ -73,12 +82,12 @@ static int read_group(struct image *img, size_t extent, size_t *at, size_t word,
 
 		*at -= 4;
 		if (!v)
-			return outside > (img->width == 64 ? (start - *at) / 4 / 16 : 0) ? -EINVAL : 0;
+			return outside > may_be_outside(img, (start - *at) / 4) ? -EINVAL : 0;
 		if (!keep)
 			continue;
 		if (!image_bytes(img, va, &avail) || avail < word)
 			outside++;
-		else if (add_reloc(img, va))
+		else if (image_add_reloc(img, va))
 			return -ENOMEM;
 	}
 	return -EINVAL;
@@ -142,7 +151,7 @@ static int read_section(struct image *img, Elf *elf, Elf_Scn *scn, const GElf_Sh
 		}
 		if (absolute_type(img, GELF_R_TYPE(rela.r_info)) && image_bytes(img, rela.r_offset, &avail) &&
 		    avail >= 4)
-			err = add_reloc(img, rela.r_offset);
+			err = image_add_reloc(img, rela.r_offset);
 	}
 	return err;
 }
@@ -169,6 +178,6 @@ int image_relocs_load(struct image *img, size_t extent, struct diag *d)
 		err = read_list(img, extent, d);
 	if (!err && !img->n_relocs)
 		err = read_sections(img, d);
-	sort_relocs(img);
+	image_sort_relocs(img);
 	return err;
 }

@@ -94,7 +94,7 @@ int analysis_load(struct analysis *a, const char *path, const struct analysis_op
 	int err;
 
 	*a = (struct analysis){0};
-	err = image_load(&a->img, path, opt->raw, opt->base, opt->width, d);
+	err = image_load(&a->img, path, opt->as, opt->base, opt->width, d);
 	if (err)
 		return err;
 	if (opt->seen)
@@ -124,6 +124,7 @@ void analysis_free(struct analysis *a)
 	recipe_free(&a->recipe);
 	targets_free(&a->targets);
 	image_free(&a->img);
+	free(a->strings);
 	*a = (struct analysis){0};
 }
 
@@ -238,10 +239,12 @@ static int image_check(const struct analysis *a, struct diag *d)
 {
 	const struct image *img = &a->img;
 
-	if (img->container == IMAGE_RAW)
-		return diag_set(d, -EINVAL,
-				"%s: a raw image has no place for stubs; give an ELF or a bzImage",
-				img->path);
+	if (img->container == IMAGE_RAW || img->container == IMAGE_PE)
+		return diag_set(d, -EINVAL, "%s: a %s image has no place for stubs; give an ELF or a bzImage",
+				img->path, img->container == IMAGE_PE ? "PE" : "raw");
+	if (img->damaged)
+		return diag_set(d, -EINVAL, "%s: %s; a damaged image can be audited, not patched", img->path,
+				img->n_notes ? img->notes[0] : "damaged");
 	if (img->width != 32 || !a->planned)
 		return diag_set(d, -EINVAL, "%s: only 32-bit images can be patched; audit works on this one",
 				img->path);

@@ -32,13 +32,14 @@ struct analysis {
 	struct plan plan; /* empty unless img is a 32-bit image */
 	bool planned;
 	struct sources *sources; /* NULL without DWARF, or if nobody asked */
+	char *strings; /* that reasons of the plan point into; NULL for the planner's own */
 };
 
 struct runtime_report;
 
 struct analysis_options {
-	bool raw;
-	uint64_t base;
+	enum image_as as;
+	uint64_t base; /* of a raw image, with its width */
 	int width;
 	/* May be NULL. Where it says that code ran, there is code; and the sites it saw most choose their bytes first. */
 	const struct runtime_report *seen;
@@ -86,6 +87,8 @@ struct unpatched {
 	uint8_t *source; /* the source file: == elf, or the bzImage */
 	size_t source_size;
 };
+/* Does the file have what only `patch` writes? It may be damaged all the same. */
+bool unpatch_knows(const uint8_t *file, size_t size);
 /* -EINVAL when the file is no patched ELF or does not give back what its manifest promises. */
 int unpatch_bytes(struct unpatched *u, const char *path, const uint8_t *file, size_t size, struct diag *d);
 void unpatched_free(struct unpatched *u);

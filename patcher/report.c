@@ -61,6 +61,8 @@ static const char *container_name(const struct image *img)
 		return "ELF";
 	case IMAGE_BZIMAGE:
 		return "bzImage";
+	case IMAGE_PE:
+		return "PE";
 	default:
 		return "raw";
 	}
@@ -84,7 +86,8 @@ static void print_head(const struct analysis *a, FILE *f)
 	if (img->container == IMAGE_BZIMAGE)
 		fprintf(f, " (%s payload)", img->compression);
 	fprintf(f, ", %d-bit, %zu symbols (%s)\n", img->width, img->n_symbols, img->symbol_source);
-	fprintf(f, "sha256 of the ELF: %s\n", hex);
+	fprintf(f, "sha256 of the %s: %s\n",
+		img->container == IMAGE_PE || img->container == IMAGE_RAW ? "file" : "ELF", hex);
 	fprintf(f, "%zu instructions, %zu of them reached by the linear sweep alone", a->cfg.n_insns,
 		a->cfg.n_swept);
 	if (a->cfg.undecoded_bytes)
@@ -158,8 +161,8 @@ static void print_symbol(const struct image *img, uint64_t va, FILE *f)
 		fprintf(f, "?");
 }
 
-void report_context_text(const struct image *img, const struct targets *t, const struct cfg_site *site, const char *indent,
-			 FILE *f)
+void report_context_text(const struct image *img, const struct targets *t, const struct cfg_site *site,
+			 const char *indent, FILE *f)
 {
 	const struct context *found[CONTEXT_MAX];
 	size_t n = context_find(t, site->va, site->len, found, CONTEXT_MAX);

@@ -63,6 +63,9 @@ struct report_files {
 int report_files_write(const struct report_files *f, const struct analysis *a,
 		       const struct runtime_report *rt, struct diag *d);
 
+/* As analysis_load(); of a file that `patch` wrote, its source, with what was done to it. */
+int report_analyse(struct analysis *a, const char *path, const struct analysis_options *how, struct diag *d);
+
 /*
  * Compare two of: images, patched images (what was done to their source counts), JSON reports (audit --json): a table on stdout, and the files
  * json and html of `f`.

@@ -79,15 +79,10 @@ static int root_load(json_t **root, const char *path, const struct analysis_opti
 	if (err)
 		return err;
 	*root = json ? json_loadb((const char *)bytes, size, 0, &je) : NULL;
-	if (!json && report_is_patched(bytes, size)) {
-		err = report_json_patched(root, path, bytes, size, d);
-		free(bytes);
-		return err;
-	}
 	free(bytes);
 	if (json)
 		return *root ? 0 : diag_set(d, -EINVAL, "%s:%d: %s", path, je.line, je.text);
-	err = analysis_load(&a, path, how, d);
+	err = report_analyse(&a, path, how, d);
 	if (err)
 		return err;
 	*root = report_json_build(&a, NULL);

@@ -24,10 +24,6 @@ json_t *report_json_build(const struct analysis *a, const struct runtime_report 
 /* Write root (NULL: memory is out) and release it. flags: jansson's. */
 int report_json_write(json_t *root, int flags, const char *path, struct diag *d);
 
-/* report_patched.c: is this a file that `patch` wrote; the report of its source with what was done to it. */
-bool report_is_patched(const uint8_t *file, size_t size);
-int report_json_patched(json_t **root, const char *path, const uint8_t *file, size_t size, struct diag *d);
-
 /* A tactic that the planner considered for a site, best first, and what came of it. */
 struct tactic_try {
 	uint8_t tactic; /* enum tactic */

@@ -178,7 +178,8 @@ static json_t *vdso_json(const struct recipe *r)
 const char *report_container_name(const struct image *img)
 {
 	static const char *const names[] = {
-	    [IMAGE_ELF] = "elf", [IMAGE_BZIMAGE] = "bzimage", [IMAGE_RAW] = "raw", [IMAGE_MODULE] = "module"};
+	    [IMAGE_ELF] = "elf", [IMAGE_BZIMAGE] = "bzimage", [IMAGE_RAW] = "raw", [IMAGE_MODULE] = "module",
+	    [IMAGE_PE] = "pe"};
 
 	return names[img->container];
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The report of an image that was patched, for comparisons: that of its source, which it gives back, with what its
- * manifest says was done in place of what the planner would do today. Its own code would tell nothing, for stubs
- * are full of instructions that are sensitive.
+ * The report of an image that was patched: that of its source, which it gives back, with what its manifest says was done
+ * in place of what the planner would do today. Its own code would tell nothing, for stubs are full of instructions that
+ * are sensitive.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,11 +12,6 @@
 #include <unistd.h>
 
 #include "patcher/report_internal.h"
-
-bool report_is_patched(const uint8_t *file, size_t size)
-{
-	return memmem(file, size, MANIFEST_MAGIC, strlen(MANIFEST_MAGIC)) != NULL;
-}
 
 /* The analysis must know every site that the patcher knew, also those that only a run report told it of. */
 static int sites_of_manifest(struct runtime_report *rt, const struct manifest *m, const char *path,
@@ -31,13 +26,15 @@ static int sites_of_manifest(struct runtime_report *rt, const struct manifest *m
 	return 0;
 }
 
-static int source_analyse(struct analysis *a, const struct unpatched *u, const char *path, struct diag *d)
+static int source_analyse(struct analysis *a, const struct unpatched *u, const char *path,
+			  const struct analysis_options *opt, struct diag *d)
 {
 	struct runtime_report rt = {0};
-	struct analysis_options how = {.seen = &rt};
+	struct analysis_options how = *opt;
 	char name[40];
 	int fd = memfd_create("source", MFD_CLOEXEC), err = 0;
 
+	how.seen = &rt;
 	if (fd < 0)
 		return diag_set(d, -errno, "%s: memfd: %s", path, strerror(errno));
 	if (write(fd, u->source, u->source_size) != (ssize_t)u->source_size)
@@ -67,41 +64,68 @@ static const struct manifest_site *site_at(const struct manifest *m, uint64_t va
 	return low < m->h.n_sites && m->sites[low].va == va ? &m->sites[low] : NULL;
 }
 
-static void put_what_was_done(json_t *root, const struct manifest *m)
+/* Of a site that the patcher did not know nothing was done. */
+static void plan_from_manifest(struct analysis *a, const struct manifest *m)
 {
-	json_t *site;
-	size_t i;
+	for (size_t i = 0; i < a->plan.n_sites; i++) {
+		struct plan_site *ps = &a->plan.sites[i];
+		const struct manifest_site *ms = site_at(m, ps->site->va);
 
-	json_array_foreach(json_object_get(root, "sites"), i, site)
-	{
-		uint64_t va = (uint64_t)json_integer_value(json_object_get(site, "va"));
-		const struct manifest_site *ms = site_at(m, va);
-
-		json_object_set_new(site, "tactic", report_string(ms ? tactic_name(ms->tactic) : NULL));
+		ps->tactic = ms ? ms->tactic : TACTIC_NONE;
+		ps->reason =
+		    ms ? ms->reason ? a->strings + ms->reason : NULL : "the patcher did not know this site";
 	}
 }
 
-int report_json_patched(json_t **root, const char *path, const uint8_t *file, size_t size, struct diag *d)
+static int take_manifest(struct analysis *a, struct unpatched *u, const char *path, struct diag *d)
+{
+	char *name = strdup(path);
+
+	if (!name)
+		return diag_set(d, -ENOMEM, "%s: out of memory", path);
+	free(a->img.path);
+	a->img.path = name;
+	a->strings = u->m.strings;
+	u->m.strings = NULL;
+	plan_from_manifest(a, &u->m);
+	image_note(&a->img,
+		   "patched: %u windows, %u bytes of stubs. What follows is about the original code, which "
+		   "`paravane "
+		   "unpatch` gives back, with the tactics that were used",
+		   u->m.h.n_windows, u->m.h.stubs_size);
+	return 0;
+}
+
+static int analyse_patched(struct analysis *a, const char *path, const struct analysis_options *how,
+			   const uint8_t *file, size_t size, struct diag *d)
 {
 	struct unpatched u;
-	struct analysis a;
 	struct diag why = {0};
 	int err = unpatch_bytes(&u, path, file, size, &why);
 
 	if (err) /* the manifest's complaints do not know what file it came from */
 		return diag_set(d, err, "%s%s%s", strncmp(why.text, path, strlen(path)) ? path : "",
 				strncmp(why.text, path, strlen(path)) ? ": " : "", why.text);
-	err = source_analyse(&a, &u, path, d);
+	err = source_analyse(a, &u, path, how, d);
 	if (!err) {
-		*root = report_json_build(&a, NULL);
-		analysis_free(&a);
-		if (*root) {
-			json_object_set_new(*root, "image", report_string(path));
-			put_what_was_done(*root, &u.m);
-		} else {
-			err = diag_set(d, -ENOMEM, "%s: out of memory", path);
-		}
+		err = take_manifest(a, &u, path, d);
+		if (err)
+			analysis_free(a);
 	}
 	unpatched_free(&u);
+	return err;
+}
+
+int report_analyse(struct analysis *a, const char *path, const struct analysis_options *how, struct diag *d)
+{
+	uint8_t *bytes = NULL;
+	size_t size = 0;
+	int err = file_read(path, &bytes, &size, d);
+
+	if (!err && how->as == IMAGE_AS_DETECTED && unpatch_knows(bytes, size))
+		err = analyse_patched(a, path, how, bytes, size, d);
+	else if (!err)
+		err = analysis_load(a, path, how, d);
+	free(bytes);
 	return err;
 }

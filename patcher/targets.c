@@ -112,8 +112,14 @@ static void collect_symbols(struct collect *c)
 		add_target(c, c->img->symbols[i].va, TARGET_SYMBOL);
 }
 
-/* On x86-64 the list holds words of 32 and of 64 bits; kernel addresses are equal either way, sign-extended.
- */
+/* On x86-64 Linux's list holds words of 32 and of 64 bits; kernel addresses are equal either way, sign-extended. */
+static uint64_t word_value(const struct image *img, const uint8_t *p, size_t avail)
+{
+	if (img->container == IMAGE_PE && img->width == 64 && avail >= 8)
+		return le64(p);
+	return image_wrap(img, (int64_t)les32(p));
+}
+
 static void collect_relocs(struct collect *c)
 {
 	const struct image_section *s = NULL;
@@ -127,7 +133,7 @@ static void collect_relocs(struct collect *c)
 			s = image_section_at(c->img, at);
 		p = s ? image_bytes(c->img, at, &avail) : NULL;
 		if (p && avail >= 4)
-			add_target(c, image_wrap(c->img, (int64_t)les32(p)), TARGET_RELOC);
+			add_target(c, word_value(c->img, p, avail), TARGET_RELOC);
 	}
 }
 
@@ -237,11 +243,12 @@ int targets_collect(struct targets *t, struct image *img, struct diag *d)
 	collect_symbols(&c);
 	if (img->container == IMAGE_RAW)
 		; /* code and data are one section: words that look like addresses mean nothing */
-	else if (img->n_relocs || img->container == IMAGE_MODULE) /* a module's list is whole, even when empty */
+	else if (img->n_relocs || img->container == IMAGE_MODULE || img->container == IMAGE_PE)
+		/* a module's list is whole, even when empty; a PE image may be linked at 0, where any word is an address */
 		collect_relocs(&c);
 	else
 		collect_words(&c);
-	if (!c.err && img->container != IMAGE_RAW) {
+	if (!c.err && img->container != IMAGE_RAW && img->container != IMAGE_PE) {
 		collect_tables(&c);
 		collect_patch_sites(&c);
 	}

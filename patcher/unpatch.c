@@ -171,6 +171,15 @@ static int take_apart(const struct reader *r, struct unpatched *u)
 	return source_take(r, u);
 }
 
+bool unpatch_knows(const uint8_t *file, size_t size)
+{
+	struct diag d = {0};
+	struct reader r = {.path = "", .file = file, .size = size, .d = &d};
+	size_t n;
+
+	return !open_sections(&r) && find(&r, MANIFEST_SECTION, &n);
+}
+
 int unpatch_bytes(struct unpatched *u, const char *path, const uint8_t *file, size_t size, struct diag *d)
 {
 	struct reader r = {.path = path, .file = file, .size = size, .d = d};

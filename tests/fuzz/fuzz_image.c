@@ -6,6 +6,7 @@
  */
 #include "patcher/image.h"
 #include "tests/unit/kernel_fixture.h"
+#include "tests/unit/pe_fixture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -44,6 +45,7 @@ static const struct fx_options options[] = {
     {.width = 32, .kallsyms = FX_KS_6_4, .no_sections = true, .multiboot = true},
 };
 #define N_OPTIONS (sizeof(options) / sizeof(*options))
+#define N_SEEDS	  (2 * N_OPTIONS + 2) /* each as ELF and as bzImage; PE of both widths */
 
 static void fuzz(long runs, bool verbose)
 {
@@ -51,7 +53,7 @@ static void fuzz(long runs, bool verbose)
 	static struct {
 		uint8_t *p;
 		size_t n;
-	} seeds[2 * N_OPTIONS];
+	} seeds[N_SEEDS];
 	static struct fixture f;
 
 	for (size_t i = 0; i < N_OPTIONS; i++) {
@@ -61,8 +63,13 @@ static void fuzz(long runs, bool verbose)
 		seeds[N_OPTIONS + i].p =
 		    fx_bzimage(seeds[i].p, seeds[i].n, formats[i % 7], &seeds[N_OPTIONS + i].n);
 	}
+	for (int i = 0; i < 2; i++) {
+		seeds[2 * N_OPTIONS + i].n = PE_SIZE;
+		seeds[2 * N_OPTIONS + i].p = calloc(1, PE_SIZE);
+		pe_make(seeds[2 * N_OPTIONS + i].p, i ? 64 : 32);
+	}
 	for (long i = 0; i < runs; i++) {
-		size_t which = i % (2 * N_OPTIONS), n = seeds[which].n;
+		size_t which = i % N_SEEDS, n = seeds[which].n;
 		uint64_t seed = 0x9e3779b97f4a7c15 * (i + 1);
 		uint8_t *q = malloc(n);
 
@@ -73,7 +80,7 @@ static void fuzz(long runs, bool verbose)
 		LLVMFuzzerTestOneInput(q, n);
 		free(q);
 	}
-	for (size_t i = 0; i < 2 * N_OPTIONS; i++)
+	for (size_t i = 0; i < N_SEEDS; i++)
 		free(seeds[i].p);
 }
 

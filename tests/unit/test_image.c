@@ -9,6 +9,7 @@
 #include "patcher/image.h"
 #include "patcher/payload.h"
 #include "tests/unit/kernel_fixture.h"
+#include "tests/unit/pe_fixture.h"
 
 static const char *const formats[] = {"gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd"};
 #define N_FORMATS (sizeof(formats) / sizeof(*formats))
@@ -204,6 +205,118 @@ static void test_multiboot(void **state)
 	must_refuse(flat, sizeof(flat), -EINVAL, "offset 0x34");
 }
 
+static bool has_target(const struct targets *t, uint64_t va, enum target_source source)
+{
+	for (size_t i = 0; i < t->n_targets; i++)
+		if (t->targets[i].va == va && t->targets[i].source == source)
+			return true;
+	return false;
+}
+
+static void test_pe(void **state)
+{
+	(void)state;
+	for (int width = 32; width <= 64; width += 32) {
+		uint64_t base = width == 64 ? PE_BASE64 : PE_BASE32;
+		uint8_t f[PE_SIZE] = {0};
+		struct image img;
+		struct targets t;
+		struct diag d = {0};
+
+		pe_make(f, width);
+		must_load(&img, f, sizeof(f));
+		assert_int_equal(img.container, IMAGE_PE);
+		assert_int_equal(img.width, width);
+		assert_int_equal(img.entry, base + PE_TEXT_RVA);
+		assert_int_equal(img.n_sections, 3);
+		assert_true(img.sections[0].exec && !img.sections[0].write);
+		assert_int_equal(img.sections[0].va, base + PE_TEXT_RVA);
+		assert_int_equal(img.sections[0].size, 0x80); /* of memory, without the file's padding */
+		assert_ptr_equal(img.sections[0].data, img.elf + PE_TEXT);
+		assert_false(img.sections[1].exec);
+		assert_int_equal(img.n_relocs, 1);
+		assert_int_equal(img.relocs[0], base + PE_DATA_RVA + 8);
+		assert_int_equal(targets_collect(&t, &img, &d), 0);
+		assert_true(has_target(&t, base + PE_TEXT_RVA, TARGET_ENTRY));
+		assert_true(has_target(&t, base + PE_TEXT_RVA + PE_FUNCTION, TARGET_RELOC));
+		targets_free(&t);
+		image_free(&img);
+	}
+}
+
+static void test_damaged_pe(void **state)
+{
+	for (int width = 32; width <= 64; width += 32) {
+		uint8_t f[PE_SIZE] = {0};
+		struct image img;
+
+		(void)state;
+		pe_make(f, width);
+		pe_put(f + pe_section(width, 1) + 20, PE_SIZE, 4); /* .data behind the end of the file */
+		must_load(&img, f, sizeof(f));
+		assert_true(img.damaged);
+		assert_string_equal(img.notes[0], "section header 1 (.data): it passes the end of the file; going on without it");
+		assert_string_equal(image_section_at(&img, img.entry)->name, ".text");
+		assert_int_equal(img.n_relocs, 0); /* it named a word of .data */
+		image_free(&img);
+		pe_put(f + PE_RELOC + 4, 0x1000, 4);
+		must_load(&img, f, sizeof(f));
+		assert_non_null(strstr(img.notes[1], "base relocations+0x0"));
+		image_free(&img);
+		must_refuse(f, pe_section(width, 2), -EINVAL, "offset 0x86");
+		f[PE_HEADER + 4] = 0xaa;
+		must_refuse(f, sizeof(f), -ENOTSUP, "offset 0x84");
+	}
+}
+
+static size_t n_alloc(const struct image *img)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < img->n_sections; i++)
+		n += img->sections[i].alloc;
+	return n;
+}
+
+/* A kernel of which one section header is damaged: the rest of it is there. */
+static void test_damaged_section_header(void **state)
+{
+	struct fx_options o = {.width = 32, .symtab = true};
+	struct image whole, img;
+	size_t n;
+	uint8_t *p = make_elf(&o, &n), *h;
+	Elf32_Ehdr *eh = (Elf32_Ehdr *)p;
+	Elf32_Shdr sh;
+
+	(void)state;
+	must_load(&whole, p, n);
+	assert_false(whole.damaged);
+	for (unsigned i = 1; i < eh->e_shnum; i++) {
+		h = p + eh->e_shoff + i * sizeof(sh);
+		memcpy(&sh, h, sizeof(sh));
+		if (sh.sh_type == SHT_NOBITS)
+			continue;
+		pe_put(h + offsetof(Elf32_Shdr, sh_offset), n + 1, 4);
+		must_load(&img, p, n);
+		assert_true(img.damaged);
+		if (!strstr(img.notes[0], "section header "))
+			fail_msg("section %u: note \"%s\"", i, img.notes[0]);
+		if (i != eh->e_shstrndx)
+			assert_in_range(n_alloc(&img), n_alloc(&whole) - 1, n_alloc(&whole));
+		else /* without names: by the program headers */
+			assert_non_null(image_section_at(&img, 0xc1000007));
+		image_free(&img);
+		memcpy(h, &sh, sizeof(sh));
+	}
+	pe_put((uint8_t *)&eh->e_shoff, n, 4);
+	must_load(&img, p, n); /* by its program headers */
+	assert_true(img.damaged && strstr(img.notes[0], "program headers"));
+	assert_non_null(image_section_at(&img, 0xc1000007));
+	image_free(&img);
+	image_free(&whole);
+	free(p);
+}
+
 static void test_raw(void **state)
 {
 	uint8_t code[64] = {0xfa, 0xf4};
@@ -366,6 +479,12 @@ static void test_mutants(void **state)
 			}
 		free(p);
 	}
+	for (int width = 32; width <= 64; width += 32) {
+		uint8_t f[PE_SIZE] = {0};
+
+		pe_make(f, width);
+		mutate_many(f, sizeof(f), 250, 3000 + width);
+	}
 	/* Both ends must be exercised: refusals, and damage deep enough to be loaded. */
 	assert_in_range(loaded, 200, 1500);
 }
@@ -467,6 +586,9 @@ int main(void)
 	    cmocka_unit_test(test_no_sections),
 	    cmocka_unit_test(test_bzimage),
 	    cmocka_unit_test(test_multiboot),
+	    cmocka_unit_test(test_pe),
+	    cmocka_unit_test(test_damaged_pe),
+	    cmocka_unit_test(test_damaged_section_header),
 	    cmocka_unit_test(test_raw),
 	    cmocka_unit_test(test_refusals),
 	    cmocka_unit_test(test_bad_relocs),
