@@ -40,7 +40,7 @@ static inline long host_syscall3(long nr, long a, long b, long c)
  */
 static inline long host_mmap(uint64_t at, uint64_t size, int prot, int fd, uint64_t offset)
 {
-	return host_syscall6(SYS_mmap, (long)at, (long)size, prot, MAP_SHARED | MAP_FIXED | (size <= HOST_POPULATE_MAX ? MAP_POPULATE : 0),
+	return host_syscall6(SYS_mmap, (long)at, (long)size, prot, MAP_SHARED | MAP_FIXED | (prot && size <= HOST_POPULATE_MAX ? MAP_POPULATE : 0),
 			     fd, (long)offset);
 }
 

@@ -91,6 +91,8 @@ int vmm_init(struct vm *vm, struct diag *d)
 int vmm_worker_prepare(struct vm *vm, unsigned index, struct diag *d)
 {
 	worker_set_self(index);
+	if (vm_long(vm))
+		shadow_reserve(vm);
 	shadow_map_hole(vm);
 	if (index == 0 && vm->vmm->code.alias_active)
 		shadow_alias(vm, true);

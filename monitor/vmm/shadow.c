@@ -4,6 +4,7 @@
 #include "monitor/vmm/gmem.h"
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/shadow_internal.h"
+#include "monitor/vmm/trace.h"
 #include "monitor/vmm/user_code.h"
 #include "monitor/vmm/vdso.h"
 
@@ -104,10 +105,12 @@ static bool set_pages(struct vm *vm, struct shadow_table *t, unsigned first, uns
 	}
 	if (same) {
 		vm->stats.host_mprotect++;
+		trace_map(vm, "protect", host_address(at), (uint64_t)n << PAGE_SHIFT);
 		if (host_mprotect(host_address(at), (uint64_t)n << PAGE_SHIFT, m.prot) == 0)
 			return true;
 	}
 	vm->stats.host_mmap++;
+	trace_map(vm, "map", host_address(at), (uint64_t)n << PAGE_SHIFT);
 	if (host_mmap(host_address(at), (uint64_t)n << PAGE_SHIFT, m.prot, vm->cfg.ram_fd, pfn << PAGE_SHIFT) >= 0)
 		return true;
 	if (self()->n_tables == 1 && t->n_mapped == n)

@@ -41,6 +41,8 @@ void shadow_set_wp(struct vm *vm);
 void shadow_protect(struct vm *vm, uint32_t pfn);
 /* Map or unmap the stubs at their physical alias, where code before paging reaches them. */
 void shadow_alias(struct vm *vm, bool on);
+/* Keep the host's page tables for the guest's linear space (long engine); once per process. */
+void shadow_reserve(struct vm *vm);
 /* Map the hole; once per process. */
 void shadow_map_hole(struct vm *vm);
 

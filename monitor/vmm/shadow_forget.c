@@ -6,6 +6,7 @@
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/shadow_internal.h"
+#include "monitor/vmm/trace.h"
 
 #define INVLPG_DROPS 32 /* so many before a table counts as one that is remapped all the time */
 #define INVLPG_RUN 64
@@ -24,6 +25,28 @@ void shadow_account(struct vm *vm, struct shadow_table *t, unsigned i, int sign)
 }
 
 /*
+ * The host frees a page table with the last mapping of its 2 MiB, and makes a new one with the next. On a host that is
+ * itself a guest under shadow paging this costs 480 us, sixty times the mapping. An inaccessible mapping around the pages
+ * keeps their tables; it is one of the RAM memfd at the offset of its address, so that its pieces merge again.
+ */
+#define RESERVED_FROM (4u << 20) /* below it, vm.mmap_min_addr forbids mappings */
+
+void shadow_reserve(struct vm *vm)
+{
+	FOR_EACH_VIEW(vm)
+		shadow_unmap(vm, RESERVED_FROM, vm->cfg.hole_base - RESERVED_FROM);
+}
+
+long shadow_unmap(struct vm *vm, uint32_t at, uint64_t size)
+{
+	vm->stats.host_munmap++;
+	trace_map(vm, "unmap", host_address(at), size);
+	if (!vm_long(vm) || at < RESERVED_FROM)
+		return host_munmap(host_address(at), size);
+	return host_mmap(host_address(at), size, PROT_NONE, vm->cfg.ram_fd, at);
+}
+
+/*
  * Unmap pages [from, to) of t; holes between mapped pages cost nothing. Taking out the middle of a mapping makes two of
  * it, which the host refuses at vm.max_map_count: then everything goes, for what stays mapped would be stale.
  */
@@ -35,8 +58,7 @@ void shadow_drop_pages(struct vm *vm, struct shadow_table *t, unsigned from, uns
 		shadow_account(vm, t, i, -1);
 		t->state[i] = 0;
 	}
-	vm->stats.host_munmap++;
-	if (host_munmap(host_address(table_base(t) + (from << PAGE_SHIFT)), (uint64_t)(to - from) << PAGE_SHIFT) < 0)
+	if (shadow_unmap(vm, table_base(t) + (from << PAGE_SHIFT), (uint64_t)(to - from) << PAGE_SHIFT) < 0)
 		shadow_flush(vm);
 }
 
@@ -69,8 +91,8 @@ static void flush_view(struct vm *vm)
 	}
 	mem_set(s->slot, 0, sizeof(s->slot));
 	s->n_super_low = s->n_wp0 = s->n_tables = 0;
-	vm->stats.host_munmap++;
-	host_munmap(s->window, vm->cfg.hole_base);
+	shadow_unmap(vm, 0, RESERVED_FROM);
+	shadow_unmap(vm, RESERVED_FROM, vm->cfg.hole_base - RESERVED_FROM);
 	if (vm->vmm->code.alias_active)
 		shadow_alias(vm, true);
 }

@@ -90,6 +90,11 @@ static inline bool shadow_in_alias(const struct vm *vm, uint32_t at)
 	       at - (vm->cfg.hole_base - vm->cfg.alias_delta) < ABI_STUBS + vm->cfg.stubs_size;
 }
 
+/*
+ * Unmap guest linear addresses [at, at + size) of the view; 0 or -errno. The long engine leaves an inaccessible mapping
+ * there (shadow_reserve()).
+ */
+long shadow_unmap(struct vm *vm, uint32_t at, uint64_t size);
 /* Add (sign 1) or take off (-1) page i of t, as its state says, in the counts of mapped pages. */
 void shadow_account(struct vm *vm, struct shadow_table *t, unsigned i, int sign);
 /* Unmap pages [from, to) of t; holes between mapped pages cost nothing. */

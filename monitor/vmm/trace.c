@@ -65,3 +65,17 @@ void trace_record(struct vm *vm, const char *what)
 	put(&l, "\n");
 	host_syscall3(SYS_write, vm->cfg.trace_fd, (long)l.text, l.len);
 }
+
+void trace_record_map(struct vm *vm, const char *what, uint64_t at, uint64_t size)
+{
+	struct line l = {.len = 0};
+
+	put_hex(&l, "", clock_now(vm));
+	put_hex(&l, " w", worker_index());
+	put(&l, " ");
+	put(&l, what);
+	put_hex(&l, " ", at);
+	put_hex(&l, " +", size);
+	put(&l, "\n");
+	host_syscall3(SYS_write, vm->cfg.trace_fd, (long)l.text, l.len);
+}
