@@ -38,7 +38,8 @@
 #define ABI_BLOCKS 0x1000000
 #define ABI_BLOCKS_SIZE 0x1000000
 #define ABI_LOOKUP 0x2000000
-#define ABI_LOOKUP_SIZE 0x80000 /* one table; a second one, for user code, lies behind it */
+#define ABI_LOOKUP_SIZE 0x80000 /* one table; those for user code lie behind it, mapped and soft (enum lower_view) */
+#define ABI_LOOKUP_TABLES 3
 
 #define GATE_EXIT (ABI_GATE_PAGE + 0x000) /* from landing pads; 64-bit code, site in R15D */
 #define GATE_CALL (ABI_GATE_PAGE + 0x080) /* from `lcall`; 64-bit code, number in EAX */
@@ -62,6 +63,7 @@
 #define VCPU_SCRATCH1 0x10
 #define VCPU_VERSION 0x14 /* ABI_VERSION */
 #define VCPU_TARGET 0x18  /* where a translated indirect branch goes */
+#define VCPU_SOFT_RESUME 0x1c /* a software TLB has no entry for VCPU_TARGET: where to try again, */
 #define VCPU_SEL 0x20	  /* the guest's selectors, zero-extended, in enum seg order: ES CS SS DS FS GS */
 #define VCPU_LDTR 0x38
 #define VCPU_TR 0x3c
@@ -69,6 +71,7 @@
 #define VCPU_CR2 0x48
 #define VCPU_CR3 0x4c
 #define VCPU_CR4 0x50
+#define VCPU_SOFT_ACCESS 0x54 /* and the bytes of the access; bit 31: it writes */
 /* For 64-bit blocks (lower_long.h): where the 32-bit base of FS and of GS is, an address that faults while the segment is
  * null or has a limit, a type or a base of its own to look at; and the bases. */
 #define VCPU_FS_AT 0x58
@@ -102,11 +105,11 @@ struct vcpu_page {
 	uint32_t scratch0, scratch1;
 	uint32_t version;
 	uint32_t target;
-	uint32_t reserved;
+	uint32_t soft_resume;
 	uint32_t sel[6];
 	uint32_t ldtr, tr;
 	uint32_t cr0, cr1_reserved, cr2, cr3, cr4;
-	uint32_t reserved2;
+	uint32_t soft_access;
 	uint64_t fs_at, gs_at;
 	uint32_t fs_base, gs_base;
 	uint64_t flag_slot, reserved3;
@@ -117,6 +120,8 @@ struct vcpu_page {
 };
 
 _Static_assert(offsetof(struct vcpu_page, target) == VCPU_TARGET, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, soft_resume) == VCPU_SOFT_RESUME, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, soft_access) == VCPU_SOFT_ACCESS, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, sel) == VCPU_SEL, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, tr) == VCPU_TR, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, cr4) == VCPU_CR4, "abi.h");

@@ -374,6 +374,39 @@ int insn_decode(struct insn *insn, const uint8_t *bytes, size_t size, uint64_t v
 	return insn->len;
 }
 
+/* XSAVE XRSTOR XSAVEOPT, XRSTORS XSAVEC XSAVES: as much as XCR0 and EDX:EAX say. */
+static bool is_xsave(const struct insn *insn)
+{
+	unsigned reg = insn->reg & 7;
+
+	return insn->map == 1 && ((insn->opcode == 0xae && reg >= 4 && reg <= 6) ||
+				  (insn->opcode == 0xc7 && reg >= 3 && reg <= 5));
+}
+
+bool insn_memory(const struct insn *insn, const uint8_t *bytes, unsigned *size, bool *written)
+{
+	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+	ZydisDecodedInstruction zi;
+	ZydisDecoder decoder;
+
+	decoder_for(&decoder, insn->width);
+	*size = 0;
+	*written = false;
+	if (!insn->has_mem ||
+	    !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, insn->len, &zi, operands)))
+		return false;
+	for (unsigned i = 0; i < zi.operand_count_visible; i++) {
+		const ZydisDecodedOperand *o = &operands[i];
+
+		if (o->type != ZYDIS_OPERAND_TYPE_MEMORY || o->mem.type != ZYDIS_MEMOP_TYPE_MEM)
+			continue;
+		*size = is_xsave(insn) ? 0 : o->size / 8;
+		*written = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+		return true;
+	}
+	return false;
+}
+
 void insn_format(char *buf, size_t cap, const uint8_t *bytes, size_t size, uint64_t va, int width)
 {
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];

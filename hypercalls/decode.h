@@ -79,6 +79,12 @@ struct insn {
  */
 int insn_decode(struct insn *insn, const uint8_t *bytes, size_t size, uint64_t va, int width);
 
+/*
+ * The ModRM memory operand of a decoded instruction: its bytes (0 when the encoding does not say, as of XSAVE) and
+ * whether it is written to, be it under a condition. False without such an operand.
+ */
+bool insn_memory(const struct insn *insn, const uint8_t *bytes, unsigned *size, bool *written);
+
 /* Intel-syntax text of the instruction at va into buf (always NUL-terminated); "(bad)" if it does not decode. */
 void insn_format(char *buf, size_t cap, const uint8_t *bytes, size_t size, uint64_t va, int width);
 

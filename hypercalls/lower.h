@@ -47,6 +47,7 @@ struct lower_insn {
 	uint32_t site; /* MANIFEST_NONE for ordinary instructions */
 	bool
 	    flags_dead; /* the arithmetic flags after it are written before they are read: a cheaper form will do */
+	bool soft;	  /* long blocks: memory is reached through the software TLB */
 	bool exit_only;	  /* %ss may not be flat here: leave through the pad, touch no memory */
 	uint32_t pad;	  /* out: its landing pad, or MANIFEST_NONE */
 	uint32_t resume;  /* out: code address of what follows it; MANIFEST_NONE if nothing can (IRET) */

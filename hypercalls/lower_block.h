@@ -24,6 +24,7 @@ struct lower_exits {
 	uint32_t next_site; /* numbers its pads from here */
 	/* Routines that lower_lookup() made: for calls and jumps, for returns. They differ in their sites. */
 	uint32_t lookup, lookup_return;
+	uint32_t soft; /* what lower_long_soft_miss() made */
 };
 
 /* One slot of the lookup table; the slot is the low 16 bits of the guest address. */

@@ -98,7 +98,7 @@ static void call(const struct long_ctx *c, const struct lower_insn *in, struct p
 {
 	uint32_t target = (uint32_t)in->insn.target;
 
-	long_stack_imm(c, first, in->va + in->insn.len);
+	long_stack_imm(c, in, first, in->va + in->insn.len);
 	long_stack_add(c, long_inside(c, in, 0), -4);
 	block_jmp_out(c->l, c->x, long_boundary(target), target);
 }
@@ -107,24 +107,27 @@ static void ret(const struct long_ctx *c, const struct lower_insn *in, struct pl
 {
 	int32_t extra = in->insn.opcode == 0xc2 ? (int32_t)(in->insn.imm & 0xffff) : 0;
 
-	long_stack_move(c, first, OPCODE_LOAD, 8, 0);
+	long_stack_move(c, in, first, OPCODE_LOAD, 8, 0);
 	lookup(c, in, (struct arrival){.pop = 4 + extra});
 }
 
 /* The return address may be stored over the target's own word: the load is not to be done again after it. */
 static void indirect(const struct long_ctx *c, const struct lower_insn *in, struct place first)
 {
+	/* The push by the software TLB needs R8: the target waits in R14, and from before its store on in R10. */
+	bool is_call = in->insn.flow == FLOW_CALL_IND, aside = in->soft && is_call, final = is_call && in->insn.has_mem;
 	const uint8_t mov[] = {0x41, OPCODE_STORE,
-			       (uint8_t)(0xc0 | (in->insn.rm & 7) << 3)}; /* mov %reg,%r8d */
-	bool is_call = in->insn.flow == FLOW_CALL_IND;
+			       (uint8_t)((aside ? 0xc6 : 0xc0) | (in->insn.rm & 7) << 3)}; /* mov %reg,%r8d or %r14d */
 
 	if (in->insn.has_mem)
-		long_move_operand(c, in, first, OPCODE_LOAD, 8);
+		long_move_operand(c, in, first, OPCODE_LOAD, aside ? 14 : 8);
 	else
 		emit(c->l, first, mov, sizeof(mov));
 	if (is_call)
-		long_stack_imm(c, long_inside(c, in, 0), in->va + in->insn.len);
-	lookup(c, in, (struct arrival){.pop = is_call ? -4 : 0, .final = is_call && in->insn.has_mem});
+		long_stack_imm(c, in, long_inside(c, in, 0), in->va + in->insn.len);
+	if (aside)
+		LONG_EMIT(c, final ? long_after(in) : long_inside(c, in, 0), 0x45, 0x89, 0xd0); /* mov %r10d,%r8d */
+	lookup(c, in, (struct arrival){.pop = is_call ? -4 : 0, .final = final});
 }
 
 /* LOOP and JECXZ only have an 8-bit form: step over a jump around the jump to the far target. */
@@ -139,6 +142,17 @@ static void loop(const struct long_ctx *c, const struct lower_insn *in, struct p
 
 /* --- the block --------------------------------------------------------------------------------------------- */
 
+/* All of it is the monitor's, but for the repetition of nothing: kernels copy the odd bytes at both ends apart. */
+static void soft_string(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	if (!(in->insn.prefixes & (INSN_REP | INSN_REPNE))) {
+		emit_exit(c->l, in, first);
+		return;
+	}
+	LONG_EMIT(c, first, PREFIX_ADDRESS, 0xe3, 5); /* jecxz over the exit */
+	emit_exit(c->l, in, long_inside(c, in, 0));
+}
+
 static void lower_one(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
 	const struct insn *i = &in->insn;
@@ -147,8 +161,11 @@ static void lower_one(const struct long_ctx *c, struct lower_insn *in, struct pl
 	in->pad = in->resume = MANIFEST_NONE;
 	in->slow[0] = in->slow[1] = SLOW_NONE;
 	in->start = emit_here(c->l);
-	if (is_lowered(i)) {
-		long_sensitive(c, in, first);
+	if (is_lowered(i) || (in->soft && lower_long_soft_leaves(i))) {
+		if (is_lowered(i))
+			long_sensitive(c, in, first);
+		else
+			soft_string(c, in, first);
 		in->resume = i->flow == FLOW_FAR ? MANIFEST_NONE : emit_here(c->l);
 		return;
 	}
@@ -236,7 +253,8 @@ int lower_long_block(struct lower *l, struct lower_insn *insns, size_t n, struct
 
 int lower_long_step(struct lower *l, struct lower_insn *insn, enum lower_view view, uint32_t operand)
 {
-	const struct long_ctx c = {.l = l, .view = view, .operand = operand};
+	struct lower_exits none = {.n = 0};
+	const struct long_ctx c = {.l = l, .view = view, .x = &none, .operand = operand};
 	const struct insn *i = &insn->insn;
 	size_t code_len = l->code_len, n_points = l->n_points;
 	/* With its operand in the hole, the guest's way to name it does not matter. */

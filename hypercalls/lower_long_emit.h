@@ -11,6 +11,7 @@
 enum long_operand {
 	OPERAND_GUEST, /* where the guest has it: base, index and displacement as they stand, 32 bits wide */
 	OPERAND_R8,    /* at R8, which holds a linear address */
+	OPERAND_SOFT,  /* at R8 + R9, which the software TLB gave: a host address */
 	OPERAND_HOLE,  /* at an address in the hole */
 };
 
@@ -44,6 +45,12 @@ static inline struct place long_after(const struct lower_insn *in)
 #define REX_X 2
 #define REX_B 1
 
+/* What the operand's registers need. */
+static inline uint8_t long_operand_rex(enum long_operand where)
+{
+	return where == OPERAND_R8 ? REX_B : where == OPERAND_SOFT ? REX_B | REX_X : 0;
+}
+
 /* One instruction in the making. */
 struct long_bytes {
 	uint8_t b[32];
@@ -72,7 +79,7 @@ static inline void long_put32(struct long_bytes *o, uint32_t v)
 
 /* Does 64-bit mode have the instruction, its operands taken as they stand or moved? */
 bool long_encodes(const struct insn *i);
-/* Can the ModRM operand be moved elsewhere (OPERAND_R8, OPERAND_HOLE)? */
+/* Can the ModRM operand be moved elsewhere (any but OPERAND_GUEST)? */
 bool long_operand_moves(const struct insn *i, enum long_operand where);
 /* Names its ModRM operand, but does not go there: LEA, NOP, prefetches. */
 bool long_address_only(const struct insn *i);
@@ -105,12 +112,18 @@ void long_plain(const struct long_ctx *c, const struct lower_insn *in, struct pl
 void long_move_operand(const struct long_ctx *c, const struct lower_insn *in, struct place first,
 		       uint8_t opcode, unsigned reg);
 /* The stack: 4 bytes at disp(%esp), loaded, stored, or set to an immediate; ESP moved. */
-void long_stack_move(const struct long_ctx *c, struct place at, uint8_t opcode, unsigned reg, int8_t disp);
-void long_stack_imm(const struct long_ctx *c, struct place at, uint32_t imm);
+void long_stack_move(const struct long_ctx *c, const struct lower_insn *in, struct place at, uint8_t opcode,
+		     unsigned reg, int8_t disp);
+void long_stack_imm(const struct long_ctx *c, const struct lower_insn *in, struct place at, uint32_t imm);
 void long_stack_add(const struct long_ctx *c, struct place at, int32_t n);
 /* An instruction on a word of the hole: prefixes and opcode bytes, ModRM.reg, then imm_len bytes of imm. */
 void long_hole(const struct long_ctx *c, struct place at, const uint8_t *opcode, size_t len, unsigned reg,
 	       uint32_t address, uint32_t imm, size_t imm_len);
+
+/* --- lower_long_soft.c ------------------------------------------------------------------------------------- */
+
+/* What to add to the linear address in R8D, into R9; R10 and R11 are lost. */
+void long_soft_find(const struct long_ctx *c, const struct lower_insn *in, unsigned size, bool write);
 
 /* --- lower_long_sensitive.c -------------------------------------------------------------------------------- */
 

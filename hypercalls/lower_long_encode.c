@@ -107,7 +107,7 @@ static bool has_vector_index(const struct insn *i)
 
 bool long_operand_moves(const struct insn *i, enum long_operand where)
 {
-	return i->has_mem && !has_vector_index(i) && (where != OPERAND_R8 || !has_high_byte(i));
+	return i->has_mem && !has_vector_index(i) && (where == OPERAND_HOLE || !has_high_byte(i));
 }
 
 /* BT and kin with the bit number in a register: the operand reaches as far as that. */
@@ -121,7 +121,7 @@ bool long_is_bit_string(const struct insn *i)
 
 void long_put_access(const struct long_ctx *c, struct long_bytes *o, enum long_operand where)
 {
-	if (where != OPERAND_HOLE && c->view == VIEW_SUPERVISOR)
+	if ((where == OPERAND_GUEST || where == OPERAND_R8) && c->view == VIEW_SUPERVISOR)
 		long_put(o, PREFIX_GS);
 	if (where == OPERAND_GUEST)
 		long_put(o, PREFIX_ADDRESS);
@@ -184,8 +184,8 @@ static bool vex_w_widens(const struct insn *i, uint8_t pp)
 	}
 }
 
-/* As the three-byte form, which has a bit for R8. Returns the length of the guest's. */
-static size_t put_vex(struct long_bytes *o, const struct insn *i, const uint8_t *v, bool r8)
+/* As the three-byte form, which has bits for R8 and R9. Returns the length of the guest's. */
+static size_t put_vex(struct long_bytes *o, const struct insn *i, const uint8_t *v, uint8_t rex)
 {
 	bool three = v[0] != 0xc5;
 	uint8_t map = three ? v[1] & 0x1f : 1, tail = three ? v[2] : v[1] & 0x7f;
@@ -193,20 +193,20 @@ static size_t put_vex(struct long_bytes *o, const struct insn *i, const uint8_t 
 	if (vex_w_widens(i, tail & 3))
 		tail &= 0x7f;
 	long_put(o, v[0] == ESCAPE_XOP ? ESCAPE_XOP : ESCAPE_VEX);
-	long_put(o, (uint8_t)((r8 ? 0xc0 : 0xe0) | map)); /* R X B are inverted */
+	long_put(o, (uint8_t)((0xe0 & ~(rex << 5)) | map)); /* R X B are inverted */
 	long_put(o, tail | 0x40);			  /* and so is vvvv */
 	long_put(o, i->opcode);
 	return three ? 4 : 3;
 }
 
-static size_t put_evex(struct long_bytes *o, const struct insn *i, const uint8_t *v, bool r8)
+static size_t put_evex(struct long_bytes *o, const struct insn *i, const uint8_t *v, uint8_t rex)
 {
 	uint8_t p1 = v[2] | 0x40;
 
 	if (vex_w_widens(i, p1 & 3))
 		p1 &= 0x7f;
 	long_put(o, ESCAPE_EVEX);
-	long_put(o, (uint8_t)((v[1] | 0xf0) & ~(r8 ? 0x20 : 0)));
+	long_put(o, (uint8_t)((v[1] | 0xf0) & ~(rex << 5)));
 	long_put(o, p1);
 	long_put(o, v[3] | 0x08); /* V' */
 	long_put(o, i->opcode);
@@ -214,16 +214,16 @@ static size_t put_evex(struct long_bytes *o, const struct insn *i, const uint8_t
 }
 
 /* Everything in front of ModRM; returns where the guest's own bytes go on. */
-static size_t put_opcode(struct long_bytes *o, const struct lower_insn *in, bool r8)
+static size_t put_opcode(struct long_bytes *o, const struct lower_insn *in, uint8_t rex)
 {
 	const struct insn *i = &in->insn;
 	size_t n = prefix_length(in->bytes), end = i->has_modrm ? i->modrm_off : i->len;
 
 	if (!is_legacy(i))
-		return n + (i->map >> 4 == ENCODING_EVEX ? put_evex : put_vex)(o, i, in->bytes + n, r8);
+		return n + (i->map >> 4 == ENCODING_EVEX ? put_evex : put_vex)(o, i, in->bytes + n, rex);
 	long_put_prefixes(o, i);
-	if (r8)
-		long_put(o, REX | REX_B);
+	if (rex)
+		long_put(o, REX | rex);
 	if (i->map == 0 && i->opcode == 0x82) { /* 80, once more */
 		long_put(o, 0x80);
 		n++;
@@ -253,6 +253,9 @@ void long_put_operand(const struct long_ctx *c, struct long_bytes *o, const stru
 
 	if (where == OPERAND_R8) {
 		long_put(o, middle);
+	} else if (where == OPERAND_SOFT) {
+		long_put(o, middle | 4);
+		long_put(o, 0x08); /* (%r8,%r9) */
 	} else if (where == OPERAND_HOLE) {
 		long_put(o, middle | 5);
 		long_put32(o, c->operand - (emit_here(c->l) + (uint32_t)(o->n + 4 + tail)));
@@ -324,7 +327,7 @@ void long_instruction(const struct long_ctx *c, const struct lower_insn *in, str
 		long_put_access(c, &o, where);
 	if (where == OPERAND_R8 && long_is_bit_string(i))
 		long_put(&o, PREFIX_ADDRESS); /* the bit's address wraps at 4 GiB */
-	n = put_opcode(&o, in, i->has_mem && where == OPERAND_R8);
+	n = put_opcode(&o, in, i->has_mem ? long_operand_rex(where) : 0);
 	if (i->has_mem) {
 		long_put_operand(c, &o, in, i->reg, where, i->len - end);
 		n = end;

@@ -162,11 +162,26 @@ void long_hole(const struct long_ctx *c, struct place at, const uint8_t *opcode,
 	emit(c->l, at, o.b, o.n);
 }
 
+static enum long_operand find_soft(const struct long_ctx *c, const struct lower_insn *in, struct place *at)
+{
+	unsigned size = 0;
+	bool written = false;
+
+	if (!insn_memory(&in->insn, in->bytes, &size, &written) && !c->l->err)
+		c->l->err = -EOPNOTSUPP;
+	load_address(c, in, *at);
+	long_soft_find(c, in, size, written);
+	*at = long_inside(c, in, 0);
+	return OPERAND_SOFT;
+}
+
 /* Moved to R8 where it must be, `at` afterwards the place of what comes next. */
 static enum long_operand find_operand(const struct long_ctx *c, const struct lower_insn *in, struct place *at)
 {
 	if (c->operand != MANIFEST_NONE)
 		return OPERAND_HOLE;
+	if (in->soft)
+		return find_soft(c, in, at);
 	if (!must_move(&in->insn))
 		return OPERAND_GUEST;
 	load_address(c, in, *at);
@@ -178,7 +193,7 @@ static void move_operand(const struct long_ctx *c, const struct lower_insn *in, 
 			 uint8_t opcode, unsigned reg, bool narrow)
 {
 	enum long_operand where = find_operand(c, in, &first);
-	uint8_t rex = (uint8_t)((reg >= 8 ? REX_R : 0) | (where == OPERAND_R8 ? REX_B : 0));
+	uint8_t rex = (uint8_t)((reg >= 8 ? REX_R : 0) | long_operand_rex(where));
 	struct long_bytes o = {.n = 0};
 
 	long_put_access(c, &o, where);
@@ -199,12 +214,46 @@ void long_move_operand(const struct long_ctx *c, const struct lower_insn *in, st
 
 /* --- the stack --------------------------------------------------------------------------------------------- */
 
-/* opcode reg, disp(base), base being ESP or EBP */
-static void frame_move(const struct long_ctx *c, struct place at, uint8_t opcode, unsigned reg, unsigned base,
-		       int8_t disp, bool narrow)
+/* A register that is free for what an instruction takes from memory to memory. */
+static unsigned spare(const struct lower_insn *in)
+{
+	return in->soft ? 14 : 8;
+}
+
+/* The host address of disp(base) into R8 + R9. */
+static void frame_find(const struct long_ctx *c, const struct lower_insn *in, struct place at, unsigned base, int8_t disp,
+		       unsigned size, bool write)
 {
 	struct long_bytes o = {.n = 0};
 
+	long_put_lea(&o, 8, base, REG_NONE, 0, (uint32_t)disp);
+	emit(c->l, at, o.b, o.n);
+	long_soft_find(c, in, size, write);
+}
+
+/* [66] REX opcode reg,(%r8,%r9), as far as `reg` */
+static void put_soft(struct long_bytes *o, uint8_t opcode, unsigned reg, bool narrow)
+{
+	if (narrow)
+		long_put(o, 0x66);
+	long_put(o, (uint8_t)(REX | REX_X | REX_B | (reg >= 8 ? REX_R : 0)));
+	long_put(o, opcode);
+	long_put(o, (uint8_t)(4 | (reg & 7) << 3));
+	long_put(o, 0x08);
+}
+
+/* opcode reg, disp(base), base being ESP or EBP */
+static void frame_move(const struct long_ctx *c, const struct lower_insn *in, struct place at, uint8_t opcode, unsigned reg,
+		       unsigned base, int8_t disp, bool narrow)
+{
+	struct long_bytes o = {.n = 0};
+
+	if (in->soft) {
+		frame_find(c, in, at, base, disp, narrow ? 2 : 4, opcode == OPCODE_STORE);
+		put_soft(&o, opcode, reg, narrow);
+		emit(c->l, long_inside(c, in, 0), o.b, o.n);
+		return;
+	}
 	long_put_access(c, &o, OPERAND_GUEST);
 	if (narrow)
 		long_put(&o, 0x66);
@@ -223,15 +272,24 @@ static void frame_move(const struct long_ctx *c, struct place at, uint8_t opcode
 	emit(c->l, at, o.b, o.n);
 }
 
-void long_stack_move(const struct long_ctx *c, struct place at, uint8_t opcode, unsigned reg, int8_t disp)
+void long_stack_move(const struct long_ctx *c, const struct lower_insn *in, struct place at, uint8_t opcode,
+		     unsigned reg, int8_t disp)
 {
-	frame_move(c, at, opcode, reg, REG_SP, disp, false);
+	frame_move(c, in, at, opcode, reg, REG_SP, disp, false);
 }
 
-static void stack_imm(const struct long_ctx *c, struct place at, uint32_t imm, bool narrow)
+static void stack_imm(const struct long_ctx *c, const struct lower_insn *in, struct place at, uint32_t imm, bool narrow)
 {
 	struct long_bytes o = {.n = 0};
 
+	if (in->soft) {
+		frame_find(c, in, at, REG_SP, narrow ? -2 : -4, narrow ? 2 : 4, true);
+		LONG_EMIT(c, long_inside(c, in, 0), 0x45, 0x89, 0xf2); /* mov %r14d,%r10d: see indirect() */
+		put_soft(&o, 0xc7, 0, narrow);
+		long_put32(&o, imm);
+		emit(c->l, long_inside(c, in, 0), o.b, narrow ? o.n - 2 : o.n);
+		return;
+	}
 	long_put_access(c, &o, OPERAND_GUEST);
 	if (narrow)
 		long_put(&o, 0x66);
@@ -243,9 +301,9 @@ static void stack_imm(const struct long_ctx *c, struct place at, uint32_t imm, b
 	emit(c->l, at, o.b, narrow ? o.n - 2 : o.n);
 }
 
-void long_stack_imm(const struct long_ctx *c, struct place at, uint32_t imm)
+void long_stack_imm(const struct long_ctx *c, const struct lower_insn *in, struct place at, uint32_t imm)
 {
-	stack_imm(c, at, imm, false);
+	stack_imm(c, in, at, imm, false);
 }
 
 /* lea n(%rsp),%esp: the flags stay, the upper half goes. */
@@ -271,20 +329,20 @@ static int8_t stack_width(const struct lower_insn *in)
 static void push_register(const struct long_ctx *c, const struct lower_insn *in, struct place first,
 			  unsigned reg)
 {
-	frame_move(c, first, OPCODE_STORE, reg, REG_SP, -stack_width(in), is_narrow(in));
+	frame_move(c, in, first, OPCODE_STORE, reg, REG_SP, -stack_width(in), is_narrow(in));
 	long_stack_add(c, long_inside(c, in, 0), -stack_width(in));
 }
 
 static void push_immediate(const struct long_ctx *c, const struct lower_insn *in, struct place first)
 {
-	stack_imm(c, first, (uint32_t)in->insn.imm, is_narrow(in));
+	stack_imm(c, in, first, (uint32_t)in->insn.imm, is_narrow(in));
 	long_stack_add(c, long_inside(c, in, 0), -stack_width(in));
 }
 
 static void pop_register(const struct long_ctx *c, const struct lower_insn *in, struct place first,
 			 unsigned reg)
 {
-	frame_move(c, first, OPCODE_LOAD, reg, REG_SP, 0, is_narrow(in));
+	frame_move(c, in, first, OPCODE_LOAD, reg, REG_SP, 0, is_narrow(in));
 	if (reg != REG_SP)
 		long_stack_add(c, long_after(in), stack_width(in));
 }
@@ -296,8 +354,8 @@ static void push_operand(const struct long_ctx *c, const struct lower_insn *in, 
 		push_register(c, in, first, in->insn.rm);
 		return;
 	}
-	move_operand(c, in, first, OPCODE_LOAD, 8, is_narrow(in));
-	frame_move(c, long_inside(c, in, 0), OPCODE_STORE, 8, REG_SP, -stack_width(in), is_narrow(in));
+	move_operand(c, in, first, OPCODE_LOAD, spare(in), is_narrow(in));
+	frame_move(c, in, long_inside(c, in, 0), OPCODE_STORE, spare(in), REG_SP, -stack_width(in), is_narrow(in));
 	long_stack_add(c, long_after(in), -stack_width(in));
 }
 
@@ -307,8 +365,10 @@ static void pop_operand(const struct long_ctx *c, const struct lower_insn *in, s
 		pop_register(c, in, first, in->insn.rm);
 		return;
 	}
-	frame_move(c, first, OPCODE_LOAD, 10, REG_SP, 0, is_narrow(in));
-	move_operand(c, in, long_inside(c, in, 0), OPCODE_STORE, 10, is_narrow(in));
+	unsigned reg = in->soft ? spare(in) : 10; /* R8 and R9 may be wanted for the operand's address */
+
+	frame_move(c, in, first, OPCODE_LOAD, reg, REG_SP, 0, is_narrow(in));
+	move_operand(c, in, long_inside(c, in, 0), OPCODE_STORE, reg, is_narrow(in));
 	long_stack_add(c, long_after(in), stack_width(in));
 }
 
@@ -318,7 +378,7 @@ static void pusha(const struct long_ctx *c, const struct lower_insn *in, struct 
 	static const uint8_t order[] = {REG_DI, REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI};
 
 	for (size_t n = 0; n < sizeof(order); n++) {
-		frame_move(c, first, OPCODE_STORE, order[n], REG_SP, (int8_t)(-4 * (order[n] + 1)), false);
+		frame_move(c, in, first, OPCODE_STORE, order[n], REG_SP, (int8_t)(-4 * (order[n] + 1)), false);
 		first = long_inside(c, in, 0);
 	}
 	long_stack_add(c, first, -32);
@@ -327,11 +387,11 @@ static void pusha(const struct long_ctx *c, const struct lower_insn *in, struct 
 /* The ends are read twice: once the registers change, nothing faults. ESP's own word is skipped, as the manual has it. */
 static void popa(const struct long_ctx *c, const struct lower_insn *in, struct place first)
 {
-	frame_move(c, first, OPCODE_LOAD, 8, REG_SP, 0, false);
-	frame_move(c, long_inside(c, in, 0), OPCODE_LOAD, 8, REG_SP, 28, false);
+	frame_move(c, in, first, OPCODE_LOAD, 8, REG_SP, 0, false);
+	frame_move(c, in, long_inside(c, in, 0), OPCODE_LOAD, 8, REG_SP, 28, false);
 	for (unsigned n = 0, reg = REG_DI; n < 8; n++, reg--)
 		if (reg != REG_SP)
-			frame_move(c, n ? long_after(in) : long_inside(c, in, 0), OPCODE_LOAD, reg, REG_SP,
+			frame_move(c, in, n ? long_after(in) : long_inside(c, in, 0), OPCODE_LOAD, reg, REG_SP,
 				   (int8_t)(4 * n), false);
 	long_stack_add(c, long_after(in), 32);
 }
@@ -341,7 +401,7 @@ static void leave(const struct long_ctx *c, const struct lower_insn *in, struct 
 	static const uint8_t mov_ebp[] = {0x66, 0x44, 0x89, 0xc5}; /* mov %r8w,%bp; without 66 %r8d,%ebp */
 	struct long_bytes o = {.n = 0};
 
-	frame_move(c, first, OPCODE_LOAD, 8, REG_BP, 0, is_narrow(in));
+	frame_move(c, in, first, OPCODE_LOAD, 8, REG_BP, 0, is_narrow(in));
 	long_put_lea(&o, REG_SP, REG_BP, REG_NONE, 0, (uint32_t)stack_width(in));
 	emit(c->l, long_inside(c, in, 0), o.b, o.n);
 	emit(c->l, long_after(in), mov_ebp + !is_narrow(in), sizeof(mov_ebp) - !is_narrow(in));
@@ -364,24 +424,29 @@ static void inc_dec(const struct long_ctx *c, const struct lower_insn *in, struc
 static void move_offset(const struct long_ctx *c, const struct lower_insn *in, struct place first)
 {
 	const struct insn *i = &in->insn;
-	bool based = is_based(i);
+	enum long_operand where = in->soft ? OPERAND_SOFT : is_based(i) ? OPERAND_R8 : OPERAND_GUEST;
 	struct long_bytes o = {.n = 0};
 
-	if (based)
+	if (where != OPERAND_GUEST)
 		load_address(c, in, first);
-	long_put_access(c, &o, based ? OPERAND_R8 : OPERAND_GUEST);
+	if (where == OPERAND_SOFT)
+		long_soft_find(c, in, i->opcode & 1 ? i->opsize : 1, i->opcode & 2);
+	long_put_access(c, &o, where);
 	long_put_prefixes(&o, i);
-	if (based)
-		long_put(&o, REX | REX_B);
+	if (long_operand_rex(where))
+		long_put(&o, REX | long_operand_rex(where));
 	long_put(&o, (uint8_t)(0x88 | (i->opcode & 1) | (i->opcode & 2 ? 0 : 2)));
-	if (based) {
+	if (where == OPERAND_SOFT) {
+		long_put(&o, 0x04);
+		long_put(&o, 0x08);
+	} else if (where == OPERAND_R8) {
 		long_put(&o, 0x00);
 	} else {
 		long_put(&o, 0x04);
 		long_put(&o, 0x25);
 		long_put32(&o, (uint32_t)i->disp & (i->adsize == 2 ? 0xffff : 0xffffffff));
 	}
-	emit(c->l, based ? long_inside(c, in, 0) : first, o.b, o.n);
+	emit(c->l, where != OPERAND_GUEST ? long_inside(c, in, 0) : first, o.b, o.n);
 }
 
 /*

@@ -75,7 +75,7 @@ static void pushf(const struct long_ctx *c, struct lower_insn *in, struct place 
 	LONG_EMIT(c, inside, 0x47, 0x8d, 0x04, 0x08); /* lea (%r8,%r9),%r8d */
 	load(c, inside, 9, VCPU_FLAGS_HI);
 	LONG_EMIT(c, inside, 0x47, 0x8d, 0x04, 0x08);
-	long_stack_move(c, inside, OPCODE_STORE, 8, -4);
+	long_stack_move(c, in, inside, OPCODE_STORE, 8, -4);
 	long_stack_add(c, inside, -4);
 }
 
@@ -92,7 +92,7 @@ static void popf(const struct long_ctx *c, struct lower_insn *in, struct place f
 	bool supervisor = c->view == VIEW_SUPERVISOR;
 
 	_Static_assert(FLAGS_UNUSUAL == 0x1f7100, "test_unusual");
-	long_stack_move(c, first, OPCODE_LOAD, 10, 0);
+	long_stack_move(c, in, first, OPCODE_LOAD, 10, 0);
 	emit(c->l, inside, test_unusual, sizeof(test_unusual));
 	emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
 	cmp_zero(c, inside, VCPU_FLAGS_HI);
@@ -126,9 +126,9 @@ static void seg_read(const struct long_ctx *c, struct lower_insn *in, struct pla
 	if (mov && !i->has_mem && i->reg < SEG_COUNT) {
 		long_hole(c, first, narrow ? narrow_load : narrow_load + 1, narrow ? 2 : 1, i->rm & 7,
 			  vcpu(c, VCPU_SEL + 4u * i->reg), 0, 0);
-	} else if (!mov && !i->has_modrm && !narrow) {
+	} else if (!mov && !i->has_modrm && !narrow && !in->soft) {
 		load(c, first, 8, VCPU_SEL + 4u * (i->opcode >> 3 & 7));
-		long_stack_move(c, long_inside(c, in, 0), OPCODE_STORE, 8, -4);
+		long_stack_move(c, in, long_inside(c, in, 0), OPCODE_STORE, 8, -4);
 		long_stack_add(c, long_inside(c, in, 0), -4);
 	} else {
 		emit_exit(c->l, in, first);
@@ -204,9 +204,9 @@ void long_sensitive(const struct long_ctx *c, struct lower_insn *in, struct plac
 		store_imm(c, first, VCPU_IF_DELTA, -FLAGS_IF);
 	else if (how == LOWER_STI && supervisor)
 		sti(c, in, first);
-	else if (how == LOWER_PUSHF && !narrow)
+	else if (how == LOWER_PUSHF && !narrow && !in->soft)
 		pushf(c, in, first);
-	else if (how == LOWER_POPF && !narrow)
+	else if (how == LOWER_POPF && !narrow && !in->soft)
 		popf(c, in, first);
 	else if (how == LOWER_SEG_READ)
 		seg_read(c, in, first);

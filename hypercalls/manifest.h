@@ -64,6 +64,7 @@ enum point_flags {
 	POINT_SHADOW = 4,   /* the guest instruction before this boundary was STI: interrupts wait for one more */
 	POINT_R9_SP = 8,    /* long blocks only (lower_long.h): ESP is in R9D */
 	POINT_R9_CX = 16,   /* the same: ECX is in R9D */
+	POINT_R11_CX = 32,  /* the same: ECX is in R11D */
 };
 struct manifest_point {
 	uint32_t stub;	/* address of the stub instruction */

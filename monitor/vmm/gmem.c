@@ -78,6 +78,19 @@ static void store(struct vm *vm, struct gpa at, const void *buf, size_t size)
 	mem_copy(p, buf, size);
 }
 
+int gmem_host(struct vm *vm, struct gva at, unsigned access, void **host)
+{
+	struct gpa pa;
+	int err = translate(vm, at, access, &pa);
+
+	if (err)
+		return err;
+	*host = vm_ram(vm, pa, page_rest(at, PAGE_SIZE));
+	if (*host && (access & ACCESS_WRITE) && code_protected(vm, (uint32_t)(pa.a >> PAGE_SHIFT)))
+		code_demote(vm, (uint32_t)(pa.a >> PAGE_SHIFT));
+	return 0;
+}
+
 int gmem_probe_write(struct vm *vm, struct gva at, size_t size, unsigned access)
 {
 	struct gpa pa;

@@ -43,6 +43,12 @@ void gmem_forget(struct vm *vm);
 int gmem_read(struct vm *vm, struct gva at, void *buf, size_t size, unsigned access);
 int gmem_write(struct vm *vm, struct gva at, const void *buf, size_t size, unsigned access);
 
+/*
+ * Guest memory itself, from `at` to the end of its page, for an access: NULL where there is no RAM. 0, or -EFAULT after
+ * vcpu_raise_pf(). With ACCESS_WRITE a code page becomes data now. Good until the guest's tables are looked at again.
+ */
+int gmem_host(struct vm *vm, struct gva at, unsigned access, void **host);
+
 /* Raise what a write of size bytes (at most a page) would; store nothing. */
 int gmem_probe_write(struct vm *vm, struct gva at, size_t size, unsigned access);
 

@@ -2,12 +2,14 @@
 /* Building the VMM's part of the arena, once, in the VMX process; and each worker's private part. */
 #include <errno.h>
 
+#include "hypercalls/lower_long.h"
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/io.h"
 #include "monitor/vmm/msr.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/shadow.h"
+#include "monitor/vmm/soft.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/translate.h"
 #include "monitor/vmm/worker.h"
@@ -21,7 +23,9 @@ static size_t round_page(size_t n)
 
 static size_t tables_size(const struct vm_config *cfg)
 {
-	return round_page(sizeof(struct shadow_table) * SHADOW_TABLES) * cfg->n_workers * shadow_views(cfg);
+	size_t views = round_page(sizeof(struct shadow_table) * SHADOW_TABLES) * shadow_views(cfg);
+
+	return (views + (cfg->soft ? sizeof(struct lower_soft) : 0)) * cfg->n_workers;
 }
 
 static void init_workers(struct vm *vm, uint8_t *tables)
@@ -34,6 +38,11 @@ static void init_workers(struct vm *vm, uint8_t *tables)
 			w->shadow[view].tables = (struct shadow_table *)tables;
 			w->shadow[view].window = view == SHADOW_WINDOW ? LONG_WINDOW : 0;
 			tables += round_page(sizeof(struct shadow_table) * SHADOW_TABLES);
+		}
+		if (vm->cfg.soft) {
+			soft_start(vm, w);
+			w->shadow[SHADOW_SOFT].soft = (struct lower_soft *)tables;
+			tables += sizeof(struct lower_soft);
 		}
 	}
 }

@@ -9,6 +9,7 @@
 #include "monitor/vmm/emulate.h"
 #include "monitor/vmm/gmem.h"
 #include "monitor/vmm/interpret_internal.h"
+#include "monitor/vmm/shadow_seg.h"
 
 enum string {
 	STRING_MOVS = 0xa4,
@@ -77,6 +78,60 @@ static int element(struct vm *vm, const struct insn *insn, enum string kind, uns
 	return 0;
 }
 
+static uint32_t page_rest(uint32_t at)
+{
+	return PAGE_SIZE - (at & (PAGE_SIZE - 1));
+}
+
+static void repeat_native(enum string kind, unsigned size, uint8_t *to, const uint8_t *from, uint32_t ax, uint64_t n)
+{
+	if (kind == STRING_MOVS && size == 1)
+		__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+	else if (kind == STRING_MOVS && size == 2)
+		__asm__ volatile("rep movsw" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+	else if (kind == STRING_MOVS)
+		__asm__ volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+	else if (size == 1)
+		__asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(ax) : "memory");
+	else if (size == 2)
+		__asm__ volatile("rep stosw" : "+D"(to), "+c"(n) : "a"(ax) : "memory");
+	else
+		__asm__ volatile("rep stosl" : "+D"(to), "+c"(n) : "a"(ax) : "memory");
+}
+
+/*
+ * REP MOVS and REP STOS as far as their pages reach, by the processor itself. The number of elements done; 0 where each has
+ * to be looked at by itself; negative as element().
+ */
+static int64_t bulk(struct vm *vm, const struct insn *insn, enum string kind, unsigned size)
+{
+	struct vcpu *v = &vm->vcpu;
+	uint32_t to = v->gpr[REG_DI], from = v->gpr[REG_SI], n = v->gpr[REG_CX];
+	bool copies = kind == STRING_MOVS;
+	void *host_to, *host_from = NULL;
+	int err;
+
+	if (compares(kind) || kind == STRING_LODS || insn->adsize != 4 || (v->eflags & (FL_DF | FL_TF | FL_AC)) ||
+	    !segment_is_flat(&v->seg[SEG_ES]) || (copies && !segment_is_flat(&v->seg[insn->seg])))
+		return 0;
+	n = n < page_rest(to) / size ? n : page_rest(to) / size;
+	if (copies)
+		n = n < page_rest(from) / size ? n : page_rest(from) / size;
+	if (!n)
+		return 0;
+	err = copies ? gmem_host(vm, gva(from), privilege(vm), &host_from) : 0;
+	err = err ? err : gmem_host(vm, gva(to), privilege(vm) | ACCESS_WRITE, &host_to);
+	if (err < 0)
+		return err;
+	if (!host_to || (copies && !host_from))
+		return 0;
+	repeat_native(kind, size, host_to, host_from, v->gpr[REG_AX], n);
+	v->gpr[REG_DI] += n * size;
+	v->gpr[REG_SI] += copies ? n * size : 0;
+	v->gpr[REG_CX] -= n;
+	return n;
+}
+
 /* F3 goes on while equal, F2 while not; for those that do not compare both just repeat. */
 static bool goes_on(const struct insn *insn, enum string kind, uint32_t flags)
 {
@@ -96,8 +151,16 @@ static int string(struct vm *vm, const struct insn *insn)
 	if (repeat && !counter(v, insn, REG_CX))
 		return 0;
 	while (again) {
+		int64_t n = repeat ? bulk(vm, insn, kind, size) : 0;
+
+		if (n < 0)
+			return (int)n;
+		if (n > 0 && !counter(v, insn, REG_CX))
+			return 0;
 		if (!left--)
 			return INTERPRET_MORE;
+		if (n > 0)
+			continue;
 		err = element(vm, insn, kind, size, &flags);
 		if (err < 0)
 			return err;

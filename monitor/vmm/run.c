@@ -19,6 +19,7 @@
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/shadow.h"
 #include "monitor/vmm/shadow_seg.h"
+#include "monitor/vmm/soft.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/trace.h"
 #include "monitor/vmm/translate.h"
@@ -113,6 +114,7 @@ static void prepare_long(struct vm *vm)
 		prepare_reload(vm, reloaded[i]);
 	w->cs = ABI_HOST_CS64;
 	w->ss = ABI_HOST_DS;
+	w->soft = (uint64_t)worker_self()->shadow[SHADOW_SOFT].soft;
 }
 
 void run_prepare(struct vm *vm)
@@ -192,12 +194,31 @@ static bool canonical(struct vm *vm, uint32_t raw)
 		v->gpr[REG_SP] = (uint32_t)vm->vmm->world.scratch[1];
 	if (p->flags & POINT_R9_CX)
 		v->gpr[REG_CX] = (uint32_t)vm->vmm->world.scratch[1];
+	if (p->flags & POINT_R11_CX)
+		v->gpr[REG_CX] = (uint32_t)vm->vmm->world.scratch[3];
 	return true;
 }
 
 /* --- the decision ------------------------------------------------------------------------------------------ */
 
 enum decision { GO_DIRECT, GO_TRANSLATE, GO_OUT_OF_LINE, GO_RAISED };
+
+void run_note_fault(struct vm *vm, struct gva at, unsigned access)
+{
+	if (vm->vcpu.cpl != 3)
+		return;
+	vm->vmm->faulted.at = at.a;
+	vm->vmm->faulted.eip = vm->vcpu.eip;
+	vm->vmm->faulted.cr3 = vm->vcpu.cr3;
+	vm->vmm->faulted.access = (uint8_t)access;
+}
+
+bool run_same_page(const struct vm *vm, uint32_t at)
+{
+	uint32_t linear = vm->vcpu.seg[SEG_CS].base + vm->vcpu.eip;
+
+	return ((linear ^ at) & PAGE_MASK) == 0 || (((linear + INSN_MAX - 1) ^ at) & PAGE_MASK) == 0;
+}
 
 /*
  * The guest has served a #PF of its user code and comes back to the access: mapping the page now saves the host's fault.
@@ -213,7 +234,7 @@ static void map_what_faulted(struct vm *vm)
 		return;
 	st->faulted.access = 0;
 	if (paging_walk(vm, gva(st->faulted.at), access, &w) == 0)
-		shadow_fault(vm, gva(st->faulted.at), access);
+		(soft_active(vm) ? shadow_soft_fault : shadow_fault)(vm, gva(st->faulted.at), access);
 }
 
 /* Blocks of the long engine take these segments for flat. */
@@ -442,6 +463,7 @@ static bool deliver_interrupt(struct vm *vm)
 
 	if (!(v->eflags & FL_IF) || !machine_intr(&vm->machine))
 		return false;
+	soft_tick(vm);
 	vector = machine_ack(&vm->machine);
 	vm->stats.interrupts[vector & 0xff]++;
 	io_settle(vm);

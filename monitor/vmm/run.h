@@ -16,6 +16,13 @@ void run_pass(struct vm *vm);
 /* Serve the exit that world_run() came back with; run_collect() is done. */
 void run_exit(struct vm *vm, bool segments_changed);
 
+/*
+ * A #PF is raised for a user access: if the guest comes back to it, what it then has there is mapped at once. And: does the
+ * instruction at eip lie (partly) on the page of the linear address `at`?
+ */
+void run_note_fault(struct vm *vm, struct gva at, unsigned access);
+bool run_same_page(const struct vm *vm, uint32_t at);
+
 /* Count an exit; and its place, for --stats and --audit. */
 void run_count(struct vm *vm, enum exit_reason reason);
 void run_count_site(struct vm *vm, enum exit_reason reason, uint32_t va, unsigned op);

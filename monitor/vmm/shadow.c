@@ -4,6 +4,7 @@
 #include "monitor/vmm/gmem.h"
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/shadow_internal.h"
+#include "monitor/vmm/soft.h"
 #include "monitor/vmm/trace.h"
 #include "monitor/vmm/user_code.h"
 #include "monitor/vmm/vdso.h"
@@ -60,7 +61,7 @@ struct mapping {
 static struct mapping mapping_for(struct vm *vm, struct gva at, uint64_t pfn, const struct walk *w, unsigned access)
 {
 	struct mapping m = {PROT_READ, SP_MAPPED};
-	bool wp0 = !(vm->vcpu.cr0 & CR0_WP) && !(access & ACCESS_USER);
+	bool wp0 = !(vm->vcpu.cr0 & CR0_WP) && !(access & ACCESS_USER) && !is_soft();
 	bool protected = code_protected(vm, (uint32_t)pfn);
 
 	if (w->user)
@@ -103,6 +104,11 @@ static bool set_pages(struct vm *vm, struct shadow_table *t, unsigned first, uns
 		if (at + ((i - first) << PAGE_SHIFT) != offset_mode + ((i - first) << PAGE_SHIFT) && (m.state & SP_W))
 			code_note_alias(vm, (uint32_t)(pfn + (i - first)));
 	}
+	if (is_soft()) {
+		soft_set(self()->soft, at, n, pfn, m.prot & PROT_WRITE);
+		return true;
+	}
+	soft_count_mapping(vm, SOFT_COST_MAP);
 	if (same) {
 		vm->stats.host_mprotect++;
 		trace_map(vm, "protect", host_address(at), (uint64_t)n << PAGE_SHIFT);
@@ -202,17 +208,18 @@ static void map_small(struct vm *vm, struct shadow_table *t, struct gva at, cons
 	set_pages(vm, t, first, last - first + 1, pfn - (i - first), m);
 }
 
-enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access)
+static enum shadow_result fault(struct vm *vm, struct gva at, unsigned access)
 {
 	struct shadow_table *t;
 	struct walk w;
 
-	worker_self()->view = vm_long(vm) && !(access & ACCESS_USER) ? SHADOW_WINDOW : SHADOW_LOW;
 	if (paging_walk(vm, at, access, &w) < 0) {
 		vcpu_raise_pf(&vm->vcpu, at, w.error);
 		return SHADOW_RAISED;
 	}
 	paging_mark(vm, &w, access & ACCESS_WRITE);
+	if (is_soft() && !w.user) /* the table is the user's, whoever asks */
+		return SHADOW_EMULATE;
 	if (at.a < PAGE_SIZE || at.a >= vm->cfg.hole_base || !vm_ram(vm, gpa(w.at.a & ~(uint64_t)0xfff), PAGE_SIZE))
 		return SHADOW_EMULATE;
 	if (shadow_in_alias(vm, at.a)) {
@@ -236,6 +243,26 @@ enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access)
 	else
 		map_small(vm, t, at, &w, access);
 	return SHADOW_MAPPED;
+}
+
+enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access)
+{
+	worker_self()->view = vm_long(vm) && !(access & ACCESS_USER) ? SHADOW_WINDOW : SHADOW_LOW;
+	return fault(vm, at, access);
+}
+
+enum shadow_result shadow_soft_fault(struct vm *vm, struct gva at, unsigned access)
+{
+	enum shadow_result r;
+	struct shadow_table *t;
+	uint8_t want = access & ACCESS_WRITE ? SP_MAPPED | SP_W : SP_MAPPED;
+
+	worker_self()->view = SHADOW_SOFT;
+	r = fault(vm, at, access);
+	t = table_at(vm, at);
+	if (r == SHADOW_MAPPED && (!t || (t->state[page_index(t, at)] & want) != want))
+		return SHADOW_EMULATE; /* writable by CR0.WP alone */
+	return r;
 }
 
 bool shadow_executable(struct vm *vm, struct gva at)

@@ -20,10 +20,13 @@ enum shadow_result {
 /* Serve a fault at `at` for an access (mask of enum access) of the current privilege. */
 enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access);
 
+/* The same for the software TLB's view: SHADOW_EMULATE as well when the page has no entry there afterwards. */
+enum shadow_result shadow_soft_fault(struct vm *vm, struct gva at, unsigned access);
+
 /* How many views a worker has (enum shadow_view); the set-up of each, in the VMX process: its tables. */
 static inline unsigned shadow_views(const struct vm_config *cfg)
 {
-	return cfg->engine == ENGINE_LONG ? 2 : 1;
+	return cfg->engine != ENGINE_LONG ? 1 : cfg->soft ? 3 : 2;
 }
 
 /* Is the page at `at` mapped executable in this worker, for the current privilege? (The cheap half of the decision.) */

@@ -6,6 +6,7 @@
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/shadow_internal.h"
+#include "monitor/vmm/soft.h"
 #include "monitor/vmm/trace.h"
 
 #define INVLPG_DROPS 32 /* so many before a table counts as one that is remapped all the time */
@@ -34,16 +35,30 @@ void shadow_account(struct vm *vm, struct shadow_table *t, unsigned i, int sign)
 void shadow_reserve(struct vm *vm)
 {
 	FOR_EACH_VIEW(vm)
-		shadow_unmap(vm, RESERVED_FROM, vm->cfg.hole_base - RESERVED_FROM);
+		if (!is_soft())
+			shadow_unmap(vm, RESERVED_FROM, vm->cfg.hole_base - RESERVED_FROM);
 }
 
 long shadow_unmap(struct vm *vm, uint32_t at, uint64_t size)
 {
+	long err;
+
+	if (is_soft()) {
+		soft_clear(self()->soft, at, size);
+		return 0;
+	}
+	soft_count_mapping(vm, SOFT_COST_UNMAP);
 	vm->stats.host_munmap++;
 	trace_map(vm, "unmap", host_address(at), size);
 	if (!vm_long(vm) || at < RESERVED_FROM)
 		return host_munmap(host_address(at), size);
-	return host_mmap(host_address(at), size, PROT_NONE, vm->cfg.ram_fd, at);
+	if (host_mmap(host_address(at), size, PROT_NONE, vm->cfg.ram_fd, at) >= 0)
+		return 0;
+	/* At vm.max_map_count nothing is mapped, not even over many others: first make room. */
+	err = host_munmap(host_address(at), size);
+	if (!err)
+		host_mmap(host_address(at), size, PROT_NONE, vm->cfg.ram_fd, at);
+	return err;
 }
 
 /*
@@ -85,14 +100,18 @@ static void flush_view(struct vm *vm)
 
 		if (!t->used)
 			continue;
+		if (is_soft())
+			soft_clear(s->soft, table_base(t), (uint64_t)table_pages(t) << PAGE_SHIFT);
 		mem_set(t->state, 0, sizeof(t->state));
 		t->used = 0;
 		t->n_mapped = t->n_global = t->n_super = 0;
 	}
 	mem_set(s->slot, 0, sizeof(s->slot));
 	s->n_super_low = s->n_wp0 = s->n_tables = 0;
-	shadow_unmap(vm, 0, RESERVED_FROM);
-	shadow_unmap(vm, RESERVED_FROM, vm->cfg.hole_base - RESERVED_FROM);
+	if (!is_soft()) {
+		shadow_unmap(vm, 0, RESERVED_FROM);
+		shadow_unmap(vm, RESERVED_FROM, vm->cfg.hole_base - RESERVED_FROM);
+	}
 	if (vm->vmm->code.alias_active)
 		shadow_alias(vm, true);
 }

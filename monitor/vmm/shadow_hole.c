@@ -26,7 +26,7 @@ void shadow_map_hole(struct vm *vm)
 	if (!translate_possible(cfg))
 		return;
 	host_mmap(hole + ABI_BLOCKS, ABI_BLOCKS_SIZE, PROT_READ | PROT_EXEC, cfg->ram_fd, cfg->blocks_off);
-	host_mmap(hole + ABI_LOOKUP, 2 * ABI_LOOKUP_SIZE, PROT_READ, cfg->ram_fd, cfg->lookup_off);
+	host_mmap(hole + ABI_LOOKUP, ABI_LOOKUP_TABLES * ABI_LOOKUP_SIZE, PROT_READ, cfg->ram_fd, cfg->lookup_off);
 }
 
 void shadow_alias(struct vm *vm, bool on)

@@ -45,6 +45,11 @@ static inline uint64_t host_address(uint32_t at)
 	return self()->window + at;
 }
 
+static inline bool is_soft(void)
+{
+	return self()->soft;
+}
+
 static inline struct shadow_table *table_at(struct vm *vm, struct gva at)
 {
 	unsigned index = self()->slot[at.a >> slot_shift(&vm->vcpu)];

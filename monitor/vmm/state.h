@@ -23,6 +23,7 @@ struct world {
 	uint32_t trapno, error;
 	uint64_t fault_address;
 	uint64_t exit_tsc;
+	uint64_t soft;	     /* the software TLB, for R12 */
 	uint64_t scratch[4]; /* R8 to R11, for a long block that is left and entered again in the middle of an instruction */
 	struct { /* frame for IRETQ, SDM 2A IRET, 64-bit operand size */
 		uint64_t rip, cs, rflags, rsp, ss;
@@ -39,9 +40,9 @@ enum world_exit { WORLD_PAD, WORLD_CALL, WORLD_VDSO, WORLD_SIGNAL, WORLD_KICK };
 /*
  * Where the guest's linear space is mapped in a worker. The direct engine has one view, at the guest's own addresses,
  * and segment limits keep user code from the kernel in it. The long engine has no limits, and so a second view: what
- * user code may not touch is mapped in the window alone.
+ * user code may not touch is mapped in the window alone. A third one has entries in the software TLB instead of mappings.
  */
-enum shadow_view { SHADOW_LOW, SHADOW_WINDOW, SHADOW_VIEWS };
+enum shadow_view { SHADOW_LOW, SHADOW_WINDOW, SHADOW_SOFT, SHADOW_VIEWS };
 
 enum shadow_bits {
 	SP_MAPPED = 1,
@@ -64,8 +65,11 @@ struct shadow_table {
 	uint8_t state[1024];	 /* mask of enum shadow_bits */
 };
 
+struct lower_soft;
+
 struct shadow {
 	uint64_t window; /* host address of guest linear address 0 */
+	struct lower_soft *soft; /* the software TLB that the view is in; NULL: it is mapped */
 	uint16_t slot[SHADOW_SLOTS]; /* table index + 1, 0 without */
 	uint16_t next_victim, n_tables;
 	uint32_t n_super_low; /* supervisor pages mapped below the kernel split */
@@ -144,6 +148,12 @@ struct worker {
 	uint32_t mmu_mode; /* paging mode its tables were made under */
 	struct shadow shadow[SHADOW_VIEWS];
 	uint8_t view; /* the one that is looked at, enum shadow_view */
+	uint8_t soft; /* user code goes by the software TLB; the rest is soft.c's */
+	uint8_t quiet_ticks;
+	uint64_t last_tick; /* TSC */
+	uint32_t fills; /* since the last tick */
+	uint32_t mapping_cost; /* us, estimated, since mapping_since (TSC) */
+	uint64_t mapping_since;
 	uint32_t ldt_generation[LDT_SLOTS];
 	struct ldt_content {
 		uint32_t lo, hi;

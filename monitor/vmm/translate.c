@@ -5,8 +5,10 @@
 #include "monitor/vmm/clock.h"
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/emulate.h"
+#include "monitor/vmm/interpret.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/run.h"
+#include "monitor/vmm/soft.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/trace.h"
 #include "monitor/vmm/translate_state.h"
@@ -15,7 +17,7 @@
 
 bool translate_possible(const struct vm_config *cfg)
 {
-	return cfg->hole_size >= ABI_LOOKUP + 2 * ABI_LOOKUP_SIZE + ABI_HOLE_GUARD &&
+	return cfg->hole_size >= ABI_LOOKUP + ABI_LOOKUP_TABLES * ABI_LOOKUP_SIZE + ABI_HOLE_GUARD &&
 	       cfg->stubs_size < ABI_BLOCKS - ABI_STUBS;
 }
 
@@ -165,9 +167,10 @@ enum translate_result translate_enter(struct vm *vm, uint32_t *raw)
 	}
 	pending = t->pending;
 	t->pending = 0;
-	if (!pending || t->site[pending].kind != SITE_BRANCH)
+	if (!pending || t->site[pending].kind != SITE_BRANCH) {
+		b->published = true;
 		cache_publish(vm, eip, b->code);
-	else if (t->site[pending].guest == eip)
+	} else if (t->site[pending].guest == eip)
 		cache_chain(vm, pending, b->code, &b->incoming);
 	*raw = b->code;
 	return TRANSLATE_ENTER;
@@ -187,6 +190,16 @@ void translate_goes_direct(struct vm *vm)
 
 /* --- out of blocks ----------------------------------------------------------------------------------------- */
 
+/* The code at `raw` is where vcpu->eip goes on, unless something made it useless since `epoch`. */
+static void go_on_at(struct vm *vm, uint32_t raw, uint32_t epoch)
+{
+	struct translate *t = vm->vmm->translate;
+
+	t->hint = raw;
+	t->hint_eip = vm->vcpu.eip;
+	t->hint_epoch = epoch;
+}
+
 static void emulate_site(struct vm *vm, const struct site *s)
 {
 	struct translate *t = vm->vmm->translate;
@@ -197,11 +210,38 @@ static void emulate_site(struct vm *vm, const struct site *s)
 	run_count(vm, EXIT_BLOCK_CALL);
 	run_count_site(vm, EXIT_BLOCK_CALL, s->guest, insn->op);
 	trace_exit(vm, "block");
-	if (emulate(vm, insn) != EMU_NEXT || vm->vcpu.eip != next || s->resume == MANIFEST_NONE)
+	if (emulate(vm, insn) == EMU_NEXT && vm->vcpu.eip == next && s->resume != MANIFEST_NONE)
+		go_on_at(vm, s->resume, epoch);
+}
+
+static void string_site(struct vm *vm, const struct site *s)
+{
+	struct translate *t = vm->vmm->translate;
+	const struct insn *insn = &t->insn[s->insn];
+	uint32_t epoch = t->epoch;
+
+	vm->vcpu.eip = s->guest;
+	run_count(vm, EXIT_SOFT_STRING);
+	trace_exit(vm, "copy");
+	if (interpret(vm, insn) == 0 && vm->vcpu.eip == s->guest + insn->len)
+		go_on_at(vm, s->resume, epoch);
+}
+
+static void soft_site(struct vm *vm)
+{
+	const struct vcpu_page *page = vm_vcpu_page(vm);
+	const struct manifest_point *p = translate_point(vm, page->soft_resume);
+	uint32_t epoch = vm->vmm->translate->epoch;
+
+	if (!p) {
+		vm_stop(vm, STOP_GUEST, page->soft_resume, "the guest jumped into a landing pad");
 		return;
-	t->hint = s->resume;
-	t->hint_eip = next;
-	t->hint_epoch = epoch;
+	}
+	vm->vcpu.eip = p->guest;
+	run_count(vm, EXIT_SOFT_FILL);
+	trace_exit(vm, "fill");
+	if (soft_miss(vm, gva(page->target), page->soft_access & ~LOWER_SOFT_WRITE, page->soft_access & LOWER_SOFT_WRITE))
+		go_on_at(vm, page->soft_resume, epoch);
 }
 
 void translate_exit(struct vm *vm, uint32_t number)
@@ -215,10 +255,16 @@ void translate_exit(struct vm *vm, uint32_t number)
 		vm_stop(vm, STOP_GUEST, number, "the guest jumped into a landing pad");
 		return;
 	}
-	t->pending = s->kind == SITE_EMULATE ? 0 : index;
+	t->pending = s->kind == SITE_BRANCH || s->kind == SITE_INDIRECT || s->kind == SITE_RETURN ? index : 0;
 	switch (s->kind) {
 	case SITE_EMULATE:
 		emulate_site(vm, s);
+		break;
+	case SITE_STRING:
+		string_site(vm, s);
+		break;
+	case SITE_SOFT:
+		soft_site(vm);
 		break;
 	case SITE_BRANCH:
 		vm->vcpu.eip = s->guest;

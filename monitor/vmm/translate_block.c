@@ -93,6 +93,24 @@ static int gather_one(struct vm *vm, struct gather *g, uint32_t at, uint32_t pag
 	return len > 0 ? len : 0;
 }
 
+/*
+ * At CPL 0 the software TLB serves instructions that are known to reach user memory, if they have a form for it that
+ * leaves R14 alone.
+ */
+static enum lower_shape shape_of(const struct vm *vm, struct lower_insn *in)
+{
+	const struct insn *i = &in->insn;
+
+	if (!vm_long(vm))
+		return lower_block_shape(i);
+	in->soft = translate_view(vm) == VIEW_SOFT;
+	if (vm->vcpu.cpl != 3 && soft_eip(vm, in->va))
+		in->soft = lower_long_soft_leaves(i) || (i->has_mem && i->flow == FLOW_NEXT && !insn_is_sensitive(i) &&
+							 !(i->map == 0 && (i->opcode == 0x8f || i->opcode == 0xff)) &&
+							 lower_long_soft_shape(in) == LOWER_GOES_ON);
+	return in->soft ? lower_long_soft_shape(in) : lower_long_shape(i);
+}
+
 static void gather(struct vm *vm, struct gather *g, uint32_t eip, uint32_t page)
 {
 	unsigned branches = 0;
@@ -107,7 +125,7 @@ static void gather(struct vm *vm, struct gather *g, uint32_t eip, uint32_t page)
 
 		if (!len)
 			break;
-		shape = vm_long(vm) ? lower_long_shape(&g->insn[g->n].insn) : lower_block_shape(&g->insn[g->n].insn);
+		shape = shape_of(vm, &g->insn[g->n]);
 		if (shape == LOWER_ALONE)
 			break;
 		branches += g->insn[g->n].insn.flow != FLOW_NEXT;
@@ -135,21 +153,24 @@ static void find_dead_flags(struct gather *g)
 
 /* --- emitting ---------------------------------------------------------------------------------------------- */
 
-static bool has_site(const struct insn *i)
+static bool has_site(const struct lower_insn *in)
 {
-	return insn_is_sensitive(i) && policy_get(i->op)->lowering != LOWER_VERBATIM;
+	const struct insn *i = &in->insn;
+
+	return (insn_is_sensitive(i) && policy_get(i->op)->lowering != LOWER_VERBATIM) ||
+	       (in->soft && lower_long_soft_leaves(i));
 }
 
 static bool number_sites(struct translate *t, struct gather *g, uint32_t *n_sites)
 {
 	for (unsigned n = 0; n < g->n; n++)
-		if (has_site(&g->insn[n].insn))
+		if (has_site(&g->insn[n]))
 			g->insn[n].site = TRANSLATE_SITE + (*n_sites)++;
 	return *n_sites + 2 * BLOCK_INSNS < SITES && t->n_insns + BLOCK_INSNS < SITE_INSNS &&
 	       t->n_blocks + 1 < BLOCKS;
 }
 
-static void record_sites(struct translate *t, const struct gather *g, const struct lower_exits *x)
+static void record_sites(struct translate *t, const struct gather *g, const struct lower_exits *x, uint32_t page)
 {
 	for (unsigned n = 0; n < g->n; n++) {
 		const struct lower_insn *in = &g->insn[n];
@@ -158,12 +179,13 @@ static void record_sites(struct translate *t, const struct gather *g, const stru
 			continue;
 		t->insn[t->n_insns] = in->insn;
 		t->site[in->site - TRANSLATE_SITE] = (struct site){
-		    .kind = SITE_EMULATE, .guest = in->va, .resume = in->resume, .insn = t->n_insns++};
+		    .kind = insn_is_sensitive(&in->insn) ? SITE_EMULATE : SITE_STRING, .guest = in->va, .resume = in->resume, .insn = t->n_insns++};
 	}
 	for (size_t n = 0; n < x->n; n++)
 		t->site[x->exit[n].site - TRANSLATE_SITE] = (struct site){.kind = SITE_BRANCH,
 									  .guest = x->exit[n].guest,
 									  .jump = x->exit[n].jump,
+									  .page = (uint16_t)page,
 									  .stub = x->exit[n].stub};
 	t->n_sites = x->next_site - TRANSLATE_SITE;
 }
@@ -180,7 +202,7 @@ struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 	struct translate *t = vm->vmm->translate;
 	struct lower_exit exit[BLOCK_INSNS + 1];
 	struct lower_exits x = {
-	    .exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup, .lookup_return = t->lookup_return};
+	    .exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup, .lookup_return = t->lookup_return, .soft = t->soft};
 	struct lower l = block_emitter(vm);
 	struct block b = {
 	    .eip = eip, .code = vm->cfg.hole_base + ABI_BLOCKS + t->code_len, .page = {page}, .view = translate_view(vm)};
@@ -202,7 +224,7 @@ struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 		return NULL;
 	}
 	block_emitted(vm, &l);
-	record_sites(t, &g, &x);
+	record_sites(t, &g, &x, page);
 	b.page[1] = g.second_page;
 	vm->stats.blocks++;
 	vm->stats.block_insns += g.n;

@@ -92,13 +92,41 @@ void cache_unpublish_direct(struct vm *vm)
 
 /* --- reachability ------------------------------------------------------------------------------------------ */
 
-static void make_unreachable(struct vm *vm, struct block *b)
+static void unpublish(struct vm *vm, const struct block *b)
 {
 	struct lower_slot *slot = slot_of(vm, b->view, b->eip);
 
 	if (slot->code == b->code)
 		*slot = no_slot(b->eip);
-	unchain(vm, &b->incoming);
+}
+
+/*
+ * Its page is bound no more. What leads to it is remembered, for address spaces take turns; branches on the page itself
+ * may stay as they are, for they cannot be reached either.
+ */
+static void make_unreachable(struct vm *vm, const struct block *b, uint32_t page)
+{
+	const struct translate *t = translate_of(vm);
+
+	unpublish(vm, b);
+	for (uint32_t i = b->incoming; i; i = t->site[i].next)
+		if (t->site[i].page != page)
+			aim(vm, &t->site[i], t->site[i].stub);
+}
+
+static void make_reachable(struct vm *vm, const struct block *b)
+{
+	const struct translate *t = translate_of(vm);
+
+	if (b->published)
+		*slot_of(vm, b->view, b->eip) = (struct lower_slot){-b->eip, b->code};
+	for (uint32_t i = b->incoming; i; i = t->site[i].next)
+		aim(vm, &t->site[i], b->code);
+}
+
+static bool is_bound(const struct translate *t, const struct block *b)
+{
+	return t->page[b->page[0]].bound && (!b->page[1] || t->page[b->page[1]].bound);
 }
 
 static uint32_t *next_on_page(struct block *b, uint32_t page)
@@ -124,7 +152,7 @@ static void unbind(struct vm *vm, uint32_t page)
 		t->page[p->next_bound].prev_bound = p->prev_bound;
 	for (uint32_t i = p->blocks; i; i = *next_on_page(&t->block[i], page))
 		if (!t->block[i].dead)
-			make_unreachable(vm, &t->block[i]);
+			make_unreachable(vm, &t->block[i], page);
 }
 
 uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global)
@@ -160,6 +188,9 @@ uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global)
 		t->page[t->bound].prev_bound = page;
 	t->bound = page;
 	t->by_linear[linear] = (uint16_t)page;
+	for (uint32_t i = p->blocks; i; i = *next_on_page(&t->block[i], page))
+		if (!t->block[i].dead && is_bound(t, &t->block[i]))
+			make_reachable(vm, &t->block[i]);
 	return page;
 }
 
@@ -170,7 +201,7 @@ struct block *cache_find(struct vm *vm, uint32_t eip)
 	for (uint32_t i = *bucket_of(vm, eip); i; i = t->block[i].next_in_bucket) {
 		struct block *b = &t->block[i];
 
-		if (b->eip == eip && b->view == translate_view(vm) && t->page[b->page[0]].bound && (!b->page[1] || t->page[b->page[1]].bound))
+		if (b->eip == eip && b->view == translate_view(vm) && is_bound(t, b))
 			return b;
 	}
 	return NULL;
@@ -262,12 +293,18 @@ bool cache_page_is_mixed(struct vm *vm, uint32_t pfn)
 
 void translate_drop_page(struct vm *vm, uint32_t pfn)
 {
-	struct translate *t = translate_of(vm);
 	struct page_drops *d = drops_of(vm, pfn);
 
-	t->epoch++;
 	if (d->n < MIXED_DROPS)
 		d->n++;
+	cache_drop_blocks(vm, pfn);
+}
+
+void cache_drop_blocks(struct vm *vm, uint32_t pfn)
+{
+	struct translate *t = translate_of(vm);
+
+	t->epoch++;
 	for (uint32_t page = t->by_pfn[pfn]; page; page = t->page[page].next_of_pfn) {
 		for (uint32_t i = t->page[page].blocks; i; i = *next_on_page(&t->block[i], page)) {
 			struct block *b = &t->block[i];
@@ -275,7 +312,8 @@ void translate_drop_page(struct vm *vm, uint32_t pfn)
 			if (b->dead)
 				continue;
 			b->dead = true;
-			make_unreachable(vm, b);
+			unpublish(vm, b);
+			unchain(vm, &b->incoming);
 			leave_bucket(vm, i);
 			vm->stats.blocks_dropped++;
 		}
@@ -283,14 +321,17 @@ void translate_drop_page(struct vm *vm, uint32_t pfn)
 	}
 }
 
-static uint32_t make_lookup(struct vm *vm, enum site_kind kind)
+static uint32_t make_shared(struct vm *vm, enum site_kind kind)
 {
 	struct translate *t = translate_of(vm);
 	struct lower l = block_emitter(vm);
 	uint32_t at, site = TRANSLATE_SITE + t->n_sites;
 
 	t->site[t->n_sites++] = (struct site){.kind = kind};
-	at = vm_long(vm) ? lower_long_miss(&l, site) : lower_lookup(&l, vm->cfg.hole_base + ABI_LOOKUP, site);
+	if (kind == SITE_SOFT)
+		at = lower_long_soft_miss(&l, site);
+	else
+		at = vm_long(vm) ? lower_long_miss(&l, site) : lower_lookup(&l, vm->cfg.hole_base + ABI_LOOKUP, site);
 	block_emitted(vm, &l);
 	return at;
 }
@@ -304,12 +345,14 @@ void cache_reset(struct vm *vm)
 		t->by_pfn[t->page[page].pfn] = 0;
 	}
 	mem_set(t->bucket, 0, BUCKETS * sizeof(*t->bucket));
-	mem_set(slot_of(vm, VIEW_SUPERVISOR, 0), 0, 2 * ABI_LOOKUP_SIZE);
-	*slot_of(vm, VIEW_SUPERVISOR, 0) = *slot_of(vm, VIEW_USER, 0) = no_slot(0);
+	mem_set(slot_of(vm, VIEW_SUPERVISOR, 0), 0, ABI_LOOKUP_TABLES * ABI_LOOKUP_SIZE);
+	*slot_of(vm, VIEW_SUPERVISOR, 0) = *slot_of(vm, VIEW_USER, 0) = *slot_of(vm, VIEW_SOFT, 0) = no_slot(0);
 	t->n_blocks = t->n_pages = t->n_sites = t->n_insns = 1;
 	t->n_points = t->code_len = t->pads_len = 0;
 	t->bound = t->pending = 0;
 	t->epoch++;
-	t->lookup = make_lookup(vm, SITE_INDIRECT);
-	t->lookup_return = make_lookup(vm, SITE_RETURN);
+	t->lookup = make_shared(vm, SITE_INDIRECT);
+	t->lookup_return = make_shared(vm, SITE_RETURN);
+	if (vm->cfg.soft)
+		t->soft = make_shared(vm, SITE_SOFT);
 }

@@ -4,6 +4,7 @@
 #define MONITOR_VMM_TRANSLATE_STATE_H
 
 #include "hypercalls/lower_long.h"
+#include "monitor/vmm/soft.h"
 #include "monitor/vmm/translate.h"
 
 #define BLOCK_INSNS 32	 /* at most; vm, SIMD and string code seldom branches earlier */
@@ -17,6 +18,7 @@
 #define CROSS_SPAN 24 /* log2 of TSC ticks, some milliseconds: so many faults from direct code in it ... */
 #define CROSS_MANY 64
 #define PREFER_SPAN 30	   /* ... and all code is translated for so long */
+#define SOFT_EIPS 8192
 #define PADS_SIZE 0x500000 /* at the end of the cache */
 #define MIXED_DROPS 200	   /* so many in one span, and a page holds changing data: stepped */
 #define MIXED_SPAN 30 /* log2 of TSC ticks: some tenths of a second */
@@ -26,9 +28,10 @@ struct block {
 	uint32_t page[2]; /* of its first byte; of its last when that is another page */
 	uint32_t next_on_page[2];
 	uint32_t next_in_bucket;
-	uint32_t incoming; /* sites chained to it */
+	uint32_t incoming; /* sites chained to it; they aim at it while it is reachable */
 	uint8_t view; /* enum lower_view: whose code it is. Always VIEW_SUPERVISOR with the direct engine */
 	bool dead;
+	bool published; /* whenever it is reachable, through the lookup table as well */
 };
 
 struct block_page {	      /* a linear page as it was mapped when code was translated there */
@@ -41,7 +44,7 @@ struct block_page {	      /* a linear page as it was mapped when code was transl
 	bool user; /* code of CPL 3 comes from it */
 };
 
-enum site_kind { SITE_NONE, SITE_EMULATE, SITE_BRANCH, SITE_INDIRECT, SITE_RETURN };
+enum site_kind { SITE_NONE, SITE_EMULATE, SITE_BRANCH, SITE_INDIRECT, SITE_RETURN, SITE_STRING, SITE_SOFT };
 
 struct site {
 	uint32_t guest;	     /* the instruction, or where the branch goes */
@@ -49,6 +52,7 @@ struct site {
 	uint32_t insn;	     /* EMULATE: index of its decoding */
 	uint32_t jump, stub; /* BRANCH: the rel32, and where it aims unchained */
 	uint32_t next;	     /* in the list that it is chained by */
+	uint16_t page;	     /* BRANCH: of the block that it is in */
 	uint8_t kind;
 	bool chained;
 };
@@ -67,7 +71,9 @@ struct translate {
 	} * drops;		 /* of a page frame */
 	uint32_t n_blocks, n_pages, n_sites, n_insns, n_points;
 	uint32_t code_len, pads_len;
-	uint32_t lookup, lookup_return;	     /* the shared routines */
+	uint32_t lookup, lookup_return, soft; /* the shared routines */
+	uint32_t soft_eip[SOFT_EIPS];	      /* CPL 0 instructions that reach user memory; open hash */
+	uint32_t n_soft_eips;
 	uint32_t bound;			     /* list */
 	uint32_t pending;		     /* site of the branch that is on its way to its target */
 	uint32_t epoch;			     /* counts whatever may make a code address useless */
@@ -77,6 +83,8 @@ struct translate {
 };
 
 /* translate_cache.c */
+/* Blocks of a page, whatever is mapped there: none of them is entered again. */
+void cache_drop_blocks(struct vm *vm, uint32_t pfn);
 void cache_reset(struct vm *vm);
 struct block *cache_find(struct vm *vm, uint32_t eip); /* for the current privilege, only on bound pages */
 uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global);
@@ -86,15 +94,20 @@ void cache_publish(struct vm *vm, uint32_t eip, uint32_t code); /* in the curren
 void cache_unpublish_direct(struct vm *vm);
 void cache_chain(struct vm *vm, uint32_t site, uint32_t code, uint32_t *list);
 
+/* translate_soft.c: is the CPL 0 instruction at eip one that reaches user memory? */
+bool soft_eip(const struct vm *vm, uint32_t eip);
+
 static inline enum lower_view translate_view(const struct vm *vm)
 {
-	return vm->vcpu.cpl == 3 ? VIEW_USER : VIEW_SUPERVISOR;
+	if (vm->vcpu.cpl != 3)
+		return VIEW_SUPERVISOR;
+	return soft_active(vm) ? VIEW_SOFT : VIEW_USER;
 }
 
 /* Of a view's lookup table, from the hole's base and in the RAM memfd's part for it. */
 static inline uint32_t lookup_offset(enum lower_view view)
 {
-	return view == VIEW_USER ? ABI_LOOKUP_SIZE : 0;
+	return view == VIEW_SUPERVISOR ? 0 : view == VIEW_USER ? ABI_LOOKUP_SIZE : 2 * ABI_LOOKUP_SIZE;
 }
 
 /* translate_block.c: from guest bytes to a block. NULL: the instruction has no block; full: *full is set. */

@@ -16,6 +16,7 @@
 #include "monitor/vmm/run.h"
 #include "monitor/vmm/shadow.h"
 #include "monitor/vmm/shadow_seg.h"
+#include "monitor/vmm/soft.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/translate.h"
 #include "monitor/vmm/worker.h"
@@ -144,14 +145,6 @@ static int protection_fault(struct vm *vm, unsigned vector)
 	return pass_on(vm, vector, true, vm->vmm->world.error);
 }
 
-/* Does the instruction at eip lie (partly) on the page of `at`? */
-static bool same_page(const struct vm *vm, uint32_t at)
-{
-	uint32_t linear = vm->vcpu.seg[SEG_CS].base + vm->vcpu.eip;
-
-	return ((linear ^ at) & PAGE_MASK) == 0 || (((linear + INSN_MAX - 1) ^ at) & PAGE_MASK) == 0;
-}
-
 /*
  * The decision takes it from here. It looks at the page where the instruction starts: when that one may run, the
  * fault was on the next page, and entering again would only repeat it.
@@ -201,21 +194,18 @@ static int page_fault(struct vm *vm)
 	}
 	if (!fault_linear(vm, &at))
 		return emulated_access(vm, access);
+	if (soft_learn(vm, gva(at)))
+		return 0;
 	switch (shadow_fault(vm, gva(at), access)) {
 	case SHADOW_MAPPED:
 		/* A page that was code may be the writer's own under another address. */
 		vm->vmm->step_once = (access & ACCESS_WRITE) && (vm->stats.pages_demoted != demoted ||
-								      same_page(vm, at));
+								      run_same_page(vm, at));
 		run_count(vm, access & ACCESS_FETCH ? EXIT_PAGE_CODE : EXIT_PAGE_MAP);
 		return 0;
 	case SHADOW_RAISED:
 		run_count(vm, EXIT_PAGE_GUEST);
-		if (vm->vcpu.cpl == 3) {
-			vm->vmm->faulted.at = at;
-			vm->vmm->faulted.eip = vm->vcpu.eip;
-			vm->vmm->faulted.cr3 = vm->vcpu.cr3;
-			vm->vmm->faulted.access = (uint8_t)access;
-		}
+		run_note_fault(vm, gva(at), access);
 		return -EFAULT;
 	case SHADOW_UNVERIFIED:
 		if (vm->vcpu.cpl != 3) {

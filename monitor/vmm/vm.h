@@ -75,6 +75,7 @@ struct vm_config {
 	uint8_t mode;  /* enum run_mode; MODE_TRANSLATE with the long engine */
 	uint8_t engine; /* enum engine */
 	uint8_t n_workers;
+	bool soft;	  /* the long engine may reach user memory by the software TLB (host has BMI2) */
 	bool patched;	  /* a manifest is present */
 	bool trace;
 	bool fpu_avx; /* host has AVX: expose XSAVE */

@@ -5,6 +5,7 @@
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/shadow.h"
+#include "monitor/vmm/soft.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/world.h"
 
@@ -81,6 +82,8 @@ void worker_switch(struct vm *vm)
 	uint64_t root = vm->vcpu.cr3 & ~0x1full;
 	unsigned to = choose(vm, root);
 
+	if (s->workers[to].root != root)
+		soft_start(vm, &s->workers[to]);
 	s->workers[to].root = root;
 	s->workers[to].last_use = ++s->baton_seq;
 	s->next_worker = to;

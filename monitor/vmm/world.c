@@ -5,6 +5,8 @@
  */
 #include "monitor/vmm/world.h"
 
+#include "hypercalls/lower_long.h"
+
 #include <asm/prctl.h>
 #include <errno.h>
 #include <signal.h>
@@ -168,6 +170,8 @@ static void __attribute__((used, noinline)) world_code_long(void)
 	    "mov %c[scratch]+16(%%r14), %%r10\n\t"
 	    "mov %c[scratch]+24(%%r14), %%r11\n\t"
 	    "movabs %[base], %%r13\n\t"
+	    "mov %c[soft](%%r14), %%r12\n\t"
+	    "mov %[shift], %%r15d\n\t"
 	    "testl %[tf], %c[iret]+16(%%r14)\n\t"
 	    "mov %c[gpr]+0(%%r14), %%eax\n\t"
 	    "jnz 1f\n\t"
@@ -215,7 +219,7 @@ static void __attribute__((used, noinline)) world_code_long(void)
 	    "ret\n"
 	    "9:\n"
 	    :
-	    : [gpr] W(gpr), [eflags] W(eflags), [iret] W(iret), [scratch] W(scratch), [reason] W(reason), [site] W(site),
+	    : [gpr] W(gpr), [eflags] W(eflags), [iret] W(iret), [scratch] W(scratch), [soft] W(soft), [shift] "i"(LOWER_SOFT_SHIFT), [reason] W(reason), [site] W(site),
 	      [exit_tsc] W(exit_tsc), [kick] "i"(WORLD_KICK), [pad] "i"(WORLD_PAD), [host_rsp] "i"(&host_rsp),
 	      [world] "i"(&world), [kicked] "i"(&kicked), [target] "i"(&long_target), [base] "i"(LONG_BASE),
 	      [window] "i"(LONG_WINDOW), [tf] "i"(FL_TF), [unwanted] "i"(FL_DF | FL_AC | FL_TF | FL_NT)

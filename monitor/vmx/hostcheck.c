@@ -2,6 +2,7 @@
 /* What the host has is monitor/probe's to find; here stands what follows from it for a run. */
 #include "monitor/vmx/hostcheck.h"
 
+#include <cpuid.h>
 #include <errno.h>
 
 #include "monitor/probe/host.h"
@@ -13,6 +14,13 @@ static const struct host_finding *first(const struct host_finding *f, unsigned n
 		if (f[i].verdict == verdict)
 			return &f[i];
 	return NULL;
+}
+
+static bool has_bmi2(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_BMI2;
 }
 
 static int choose_engine(struct vm_config *cfg, enum run_mode mode, enum user_mode user,
@@ -31,6 +39,7 @@ static int choose_engine(struct vm_config *cfg, enum run_mode mode, enum user_mo
 						    : "mode=direct");
 	cfg->engine = lacks || user == USER_TRANSLATE ? ENGINE_LONG : ENGINE_DIRECT;
 	cfg->mode = cfg->engine == ENGINE_LONG ? MODE_TRANSLATE : mode;
+	cfg->soft = cfg->engine == ENGINE_LONG && has_bmi2();
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The differential fuzzer of long blocks: a random block (long_generate.h) runs as emitted, natively and in both views, and
+ * The differential fuzzer of long blocks: a random block (long_generate.h) runs as emitted, natively and in all views, and
  * in the reference (long_reference.h); the states where it ends have to be equal, also where it ends by a fault. A
  * difference is taken back to the first instruction that makes it.
  */
@@ -106,8 +106,8 @@ static inline bool lf_native(struct long_run *r, enum lower_view view, unsigned 
 	ln_reset();
 	*r = lf.start;
 	regular = ln_run(r, 64);
-	if (r->end == LONG_ENDED_FAULT && view == VIEW_SUPERVISOR && r->fault_address >= LN_WINDOW)
-		r->fault_address -= LN_WINDOW;
+	if (r->end == LONG_ENDED_FAULT && r->fault_address >= ln_memory())
+		r->fault_address -= ln_memory();
 	return regular;
 }
 
@@ -279,11 +279,30 @@ static inline bool lf_rewrote(unsigned n)
 	return memcmp(ln_at(LN_TEXT), text, sizeof(text)) != 0;
 }
 
+/* Does the other view come to the same as the user's, which ran last? */
+static inline bool lf_same_in(enum lower_view view, const struct long_run *is, unsigned n)
+{
+	static uint8_t *user[LN_PARTS];
+	const char *name = view == VIEW_SOFT ? "soft" : "supervisor";
+	struct long_run other;
+
+	if (!lf_native(&other, view, n))
+		LF_DIFFER("%s: ended irregularly (%d), rip %#llx, signal %d", name, other.end,
+			  (unsigned long long)ln.rip, ln.signal);
+	if (is->end != other.end || is->eip != other.eip || is->eflags != other.eflags ||
+	    is->signal != other.signal || memcmp(is->gpr, other.gpr, sizeof(is->gpr)) != 0 ||
+	    memcmp(is->xstate + 24, other.xstate + 24, 300) != 0)
+		LF_DIFFER("%s: the views differ: %d at %08x, %d at %08x", name, is->end, is->eip, other.end, other.eip);
+	ln.view = VIEW_USER;
+	for (size_t k = 0; k < LN_PARTS; k++)
+		user[k] = ln_at(ln_parts[k].at);
+	return lf_same_memory(name, user, view);
+}
+
 /* Runs the block's first n instructions; false: a difference, and lf.why says which. */
 static inline bool lf_compare(unsigned n)
 {
-	static uint8_t *user[LN_PARTS];
-	struct long_run is, other, should;
+	struct long_run is, should;
 	const struct lg_insn *at;
 	bool fault;
 
@@ -291,22 +310,12 @@ static inline bool lf_compare(unsigned n)
 	if (!lf_native(&is, VIEW_USER, n))
 		LF_DIFFER("user: ended irregularly (%d), rip %#llx, signal %d", is.end,
 			  (unsigned long long)ln.rip, ln.signal);
-	if (!lf_native(&other, VIEW_SUPERVISOR, n))
-		LF_DIFFER("supervisor: ended irregularly (%d), rip %#llx, signal %d", other.end,
-			  (unsigned long long)ln.rip, ln.signal);
-	if (is.end != other.end || is.eip != other.eip || is.eflags != other.eflags ||
-	    is.signal != other.signal || memcmp(is.gpr, other.gpr, sizeof(is.gpr)) != 0 ||
-	    memcmp(is.xstate + 24, other.xstate + 24, 300) != 0)
-		LF_DIFFER("the views differ: %d at %08x, %d at %08x", is.end, is.eip, other.end, other.eip);
-	ln.view = VIEW_USER;
-	for (size_t k = 0; k < LN_PARTS; k++)
-		user[k] = ln_at(ln_parts[k].at);
-	if (!lf_same_memory("the views differ", user, VIEW_SUPERVISOR))
-		return false;
+	for (enum lower_view view = VIEW_SUPERVISOR; view <= VIEW_SOFT; view++)
+		if (!lf_same_in(view, &is, n))
+			return false;
 	if (lf_rewrote(n)) {
-		memset(ln_at(LN_TEXT), 0x27, LN_TEXT_SIZE);
-		ln.view = VIEW_SUPERVISOR;
-		memset(ln_at(LN_TEXT), 0x27, LN_TEXT_SIZE);
+		for (ln.view = VIEW_USER; ln.view <= VIEW_SOFT; ln.view++)
+			memset(ln_at(LN_TEXT), 0x27, LN_TEXT_SIZE);
 		lf.rewritten++;
 		return true;
 	}
@@ -353,7 +362,8 @@ static inline void lf_start(void)
 {
 	ln_start(VIEW_USER);
 	ln_map_guest(VIEW_SUPERVISOR);
-	for (ln.view = VIEW_USER; ln.view <= VIEW_SUPERVISOR; ln.view++)
+	ln_map_guest(VIEW_SOFT);
+	for (ln.view = VIEW_USER; ln.view <= VIEW_SOFT; ln.view++)
 		memset(ln_at(LN_TEXT), 0x27, LN_TEXT_SIZE);
 	lr_start();
 	memset(lr.part[0], 0x27, LN_TEXT_SIZE);

@@ -19,7 +19,7 @@ static unsigned failures;
 static inline void fail_case(const char *what, uint32_t is, uint32_t should)
 {
 	fprintf(stderr, "# %s (%s): %s is %08x, not %08x\n", case_name,
-		ln.view == VIEW_USER ? "user" : "supervisor", what, is, should);
+		ln.view == VIEW_USER ? "user" : ln.view == VIEW_SOFT ? "soft" : "supervisor", what, is, should);
 	failures++;
 }
 
@@ -61,6 +61,7 @@ static inline void in_child(void (*body)(void), enum lower_view view)
 		(void)state;                                                                                 \
 		in_child(name##_in_child, VIEW_USER);                                                        \
 		in_child(name##_in_child, VIEW_SUPERVISOR);                                                  \
+		in_child(name##_in_child, VIEW_SOFT);                                                        \
 	}                                                                                                    \
 	static void name##_in_child(void)
 

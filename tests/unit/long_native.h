@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Long blocks (hypercalls/lower_long.h) run natively in this process, without a monitor: guest memory in the low 4 GiB
- * (VIEW_USER) or in a window (VIEW_SUPERVISOR), a hole with a vCPU page, a gate that comes back, and a loop that makes
+ * (VIEW_USER), in a window (VIEW_SUPERVISOR) or behind a software TLB (VIEW_SOFT), a hole with a vCPU page, a gate that comes back, and a loop that makes
  * blocks on demand, fills the lookup table and chains exits. What a guest program does is in struct long_run.
  */
 #ifndef TESTS_UNIT_LONG_NATIVE_H
@@ -24,6 +24,7 @@
 
 #define LN_BASE 0x300000000000ull   /* R13 */
 #define LN_WINDOW 0x310000000000ull /* R14, GS */
+#define LN_SOFT 0x320000000000ull   /* guest linear address 0 of VIEW_SOFT */
 #define LN_HOLE 0x70000000u
 #define LN_TABLE (LN_HOLE + ABI_LOOKUP)
 #define LN_CODE (LN_HOLE + ABI_BLOCKS)
@@ -71,13 +72,14 @@ struct long_frame {
 	uint64_t target, flags, r8, r9, r10, r11, base, window;
 	uint64_t site, left;
 	uint8_t *xstate;
+	struct lower_soft *soft;
 } long_frame __attribute__((used));
 uint64_t long_host_rsp __attribute__((used));
 void long_enter(void);
 extern const char long_gate[], long_faulted[];
 
 _Static_assert(offsetof(struct long_frame, target) == 64 && offsetof(struct long_frame, site) == 128 &&
-		   offsetof(struct long_frame, xstate) == 144,
+		   offsetof(struct long_frame, xstate) == 144 && offsetof(struct long_frame, soft) == 152,
 	       "long_enter");
 
 __asm__(".text\n"
@@ -87,11 +89,11 @@ __asm__(".text\n"
 	"lea long_frame(%rip), %r15\n\t"
 	"mov 144(%r15), %rcx; mov $7, %eax; xor %edx, %edx; xrstor (%rcx)\n\t"
 	"mov 80(%r15), %r8; mov 88(%r15), %r9; mov 96(%r15), %r10; mov 104(%r15), %r11\n\t"
-	"mov 112(%r15), %r13; mov 120(%r15), %r14\n\t"
+	"mov 112(%r15), %r13; mov 120(%r15), %r14; mov 152(%r15), %r12\n\t"
 	"push 72(%r15); popfq\n\t"
 	"mov 0(%r15), %rax; mov 8(%r15), %rcx; mov 16(%r15), %rdx; mov 24(%r15), %rbx\n\t"
 	"mov 32(%r15), %rsp; mov 40(%r15), %rbp; mov 48(%r15), %rsi; mov 56(%r15), %rdi\n\t"
-	"jmp *64(%r15)\n"
+	"mov $12, %r15d; jmp *long_frame+64(%rip)\n" /* LOWER_SOFT_SHIFT */
 	"long_gate:\n\t" /* R15D: site */
 	"mov %r15d, %r15d; mov %r15, long_frame+128(%rip)\n\t"
 	"lea long_frame(%rip), %r15\n\t"
@@ -119,7 +121,8 @@ static struct {
 		uint8_t kind;
 	} sites[0x10000];
 	uint32_t n_sites;
-	uint32_t miss, miss_return;
+	uint32_t miss, miss_return, miss_soft;
+	struct lower_soft *soft;
 	int signal;
 	uint64_t rip, address;
 	uint64_t entered; /* times */
@@ -131,7 +134,7 @@ static struct {
 	bool lower_failed;
 } ln;
 
-enum { LN_BRANCH, LN_SENSITIVE, LN_MISS };
+enum { LN_BRANCH, LN_SENSITIVE, LN_MISS, LN_MISS_SOFT, LN_STRING };
 
 /* A 32-bit address of the hole, in this process. */
 static inline void *ln_hole(uint32_t va)
@@ -145,9 +148,14 @@ static inline struct vcpu_page *ln_vcpu(void)
 }
 
 /* Guest memory. */
+static inline uint64_t ln_memory(void)
+{
+	return ln.view == VIEW_SUPERVISOR ? LN_WINDOW : ln.view == VIEW_SOFT ? LN_SOFT : 0;
+}
+
 static inline uint8_t *ln_at(uint32_t va)
 {
-	return (uint8_t *)((ln.view == VIEW_SUPERVISOR ? LN_WINDOW : 0) + va);
+	return (uint8_t *)(ln_memory() + va);
 }
 
 static inline void ln_die(const char *what)
@@ -197,6 +205,7 @@ static void ln_on_signal(int sig, siginfo_t *info, void *context)
 	for (unsigned r = 0; r < 8; r++)
 		long_frame.gpr[r] = (uint64_t)g[order[r]];
 	long_frame.r9 = (uint64_t)g[REG_R9];
+	long_frame.r11 = (uint64_t)g[REG_R11];
 	long_frame.flags = (uint64_t)g[REG_EFL];
 	memcpy(long_frame.xstate, uc->uc_mcontext.fpregs, 832);
 	g[REG_RIP] = (greg_t)long_faulted;
@@ -234,6 +243,9 @@ static inline void ln_start(enum lower_view view)
 	sigaltstack(&alt, NULL);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
 		sigaction(signals[i], &sa, NULL);
+	ln.soft = mmap(NULL, sizeof(*ln.soft), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (ln.soft == MAP_FAILED)
+		ln_die("mmap");
 	ln.points = malloc(sizeof(*ln.points) * 0x20000);
 	ln.blocks = malloc(sizeof(*ln.blocks) * 0x10000);
 }
@@ -268,6 +280,10 @@ static inline void ln_reset(void)
 		table[ln.blocks[i][0] & 0xffff] = (struct lower_slot){0, 0};
 	ln.n_blocks = 0;
 	ln.n_sites = 0;
+	for (size_t i = 0; i < LN_PARTS; i++)
+		for (uint32_t page = ln_parts[i].at >> 12; page <= (ln_parts[i].at + ln_parts[i].size) >> 12; page++)
+			ln.soft->read.add[page] = ln.soft->read.one_minus_add[page] = ln.soft->write.add[page] =
+			    ln.soft->write.one_minus_add[page] = 0;
 	ln.l = (struct lower){.hole_base = LN_HOLE,
 			      .code = ln_hole(LN_CODE),
 			      .code_va = LN_CODE,
@@ -279,6 +295,7 @@ static inline void ln_reset(void)
 			      .points_cap = 0x20000};
 	ln.miss = lower_long_miss(&ln.l, ln_site(LN_MISS, 0, 0));
 	ln.miss_return = lower_long_miss(&ln.l, ln_site(LN_MISS, 0, 0));
+	ln.miss_soft = lower_long_soft_miss(&ln.l, ln_site(LN_MISS_SOFT, 0, 0));
 	table[0] = (struct lower_slot){1, 0}; /* nothing of it is address 0 */
 	*ln_vcpu() = ln_page;
 }
@@ -326,7 +343,7 @@ static inline uint32_t ln_block(uint32_t eip)
 	static struct lower_insn in[LN_BLOCK_INSNS];
 	struct lower_exit exit[LN_BLOCK_INSNS + 1];
 	struct lower_exits x = {
-	    .exit = exit, .cap = LN_BLOCK_INSNS + 1, .lookup = ln.miss, .lookup_return = ln.miss_return};
+	    .exit = exit, .cap = LN_BLOCK_INSNS + 1, .lookup = ln.miss, .lookup_return = ln.miss_return, .soft = ln.miss_soft};
 	uint32_t at = eip, code = LN_CODE + (uint32_t)ln.l.code_len;
 	enum lower_shape shape = LOWER_GOES_ON;
 	size_t n = 0;
@@ -335,14 +352,17 @@ static inline uint32_t ln_block(uint32_t eip)
 		if (ln.blocks[i][0] == eip)
 			return ln.blocks[i][1];
 	while (n < LN_BLOCK_INSNS && shape == LOWER_GOES_ON && at - LN_TEXT < LN_TEXT_SIZE) {
-		in[n] = (struct lower_insn){.bytes = ln_at(at), .va = at, .site = MANIFEST_NONE};
+		in[n] = (struct lower_insn){
+		    .bytes = ln_at(at), .va = at, .site = MANIFEST_NONE, .soft = ln.view == VIEW_SOFT};
 		if (insn_decode(&in[n].insn, ln_at(at), LN_TEXT + LN_TEXT_SIZE - at, at, 32) < 0)
 			break;
-		shape = lower_long_shape(&in[n].insn);
+		shape = in[n].soft ? lower_long_soft_shape(&in[n]) : lower_long_shape(&in[n].insn);
 		if (shape == LOWER_ALONE)
 			break;
 		if (insn_is_sensitive(&in[n].insn) && policy_get(in[n].insn.op)->lowering != LOWER_VERBATIM)
 			in[n].site = ln_site(LN_SENSITIVE, at, 0);
+		else if (in[n].soft && lower_long_soft_leaves(&in[n].insn))
+			in[n].site = ln_site(LN_STRING, at, 0);
 		in[n].flags_dead = ln.flags_dead;
 		at += in[n++].insn.len;
 	}
@@ -370,7 +390,8 @@ static inline void ln_enter(struct long_run *r, uint32_t code)
 	long_frame.r8 = 0x8888888888888888, long_frame.r9 = 0x9999999999999999;
 	long_frame.r10 = 0xaaaaaaaaaaaaaaaa, long_frame.r11 = 0xbbbbbbbbbbbbbbbb;
 	long_frame.base = LN_BASE;
-	long_frame.window = LN_WINDOW;
+	long_frame.window = ln.view == VIEW_SOFT ? LN_SOFT : LN_WINDOW;
+	long_frame.soft = ln.soft;
 	long_frame.xstate = r->xstate;
 	long_enter();
 	ln.entered++;
@@ -385,7 +406,7 @@ static inline bool ln_take_back(struct long_run *r)
 	const struct manifest_point *p = ln_point((uint32_t)ln.rip);
 
 	r->signal = ln.signal;
-	r->fault_address = ln.address;
+	r->fault_address = ln.address - (ln.view == VIEW_SOFT && ln.address >= LN_SOFT ? LN_SOFT : 0);
 	r->end = LONG_ENDED_FAULT;
 	if (!p)
 		return false;
@@ -395,24 +416,86 @@ static inline bool ln_take_back(struct long_run *r)
 		r->gpr[REG_SP] = (uint32_t)long_frame.r9;
 	if (p->flags & POINT_R9_CX)
 		r->gpr[REG_CX] = (uint32_t)long_frame.r9;
+	if (p->flags & POINT_R11_CX)
+		r->gpr[REG_CX] = (uint32_t)long_frame.r11;
 	return p->state != POINT_AFTER;
+}
+
+/* Enters the pages of an access into the software TLB; false when one of them is not there. */
+static inline bool ln_fill(struct long_run *r)
+{
+	uint32_t access = ln_vcpu()->soft_access, at = ln_vcpu()->target, last = at + (access & ~LOWER_SOFT_WRITE) - 1;
+	struct lower_soft_part *part = access & LOWER_SOFT_WRITE ? &ln.soft->write : &ln.soft->read;
+
+	r->eip = ln_point(ln_vcpu()->soft_resume)->guest;
+	for (unsigned n = 0; n < 2; n++, at = last) {
+		bool there = false;
+
+		for (size_t i = 0; i < LN_PARTS; i++)
+			there |= at - ln_parts[i].at < ln_parts[i].size;
+		part->add[at >> 12] = there ? LN_SOFT : 0;
+		part->one_minus_add[at >> 12] = there ? 1 - LN_SOFT : 0;
+		if (there)
+			continue;
+		r->end = LONG_ENDED_FAULT;
+		r->signal = SIGSEGV;
+		r->fault_address = at;
+		return false;
+	}
+	return true;
+}
+
+static inline void ln_gs(uint64_t base)
+{
+	if (syscall(SYS_arch_prctl, ARCH_SET_GS, base) < 0)
+		ln_die("arch_prctl");
+}
+
+/*
+ * What the monitor does of instructions without a form for the software TLB: here by the one that goes through R14 and GS.
+ * 0 when that has none either.
+ */
+static inline uint32_t ln_aside(uint32_t eip)
+{
+	struct lower_insn in = {.bytes = ln_at(eip), .va = eip, .site = MANIFEST_NONE};
+	struct lower_exit exit[2];
+	struct lower_exits x = {.exit = exit, .cap = 2, .next_site = ln.n_sites};
+	uint32_t code = LN_CODE + (uint32_t)ln.l.code_len;
+
+	if (insn_decode(&in.insn, in.bytes, LN_TEXT + LN_TEXT_SIZE - eip, eip, 32) < 0 || in.insn.flow != FLOW_NEXT ||
+	    insn_is_sensitive(&in.insn) || lower_long_shape(&in.insn) == LOWER_ALONE)
+		return 0;
+	if (lower_long_block(&ln.l, &in, 1, &x, VIEW_SUPERVISOR, LN_TABLE) < 0)
+		ln_die("aside");
+	ln_site(LN_BRANCH, exit[0].guest, exit[0].jump);
+	return code;
 }
 
 /* Runs until something that is not a branch; false when a fault came where none may. */
 static inline bool ln_run(struct long_run *r, unsigned max_entries)
 {
 	struct lower_slot *table = ln_hole(LN_TABLE);
+	bool string = false;
 
 	for (r->end = LONG_ENDED_STEPS; max_entries--;) {
-		uint32_t code = ln_block(r->eip);
+		uint32_t code = string ? 0 : ln_block(r->eip), aside = 0;
 		uint64_t high = 0;
+
+		if (!code && ln.view == VIEW_SOFT && !ln.lower_failed)
+			code = aside = ln_aside(r->eip);
+		string = false;
 
 		if (!code) {
 			r->end = LONG_ENDED_ALONE;
 			return !ln.lower_failed;
 		}
-		table[r->eip & 0xffff] = (struct lower_slot){.minus_guest = -r->eip, .code = code};
+		if (aside)
+			ln_gs(LN_SOFT);
+		else
+			table[r->eip & 0xffff] = (struct lower_slot){.minus_guest = -r->eip, .code = code};
 		ln_enter(r, code);
+		if (aside)
+			ln_gs(LN_WINDOW);
 		if (!long_frame.left)
 			return ln_take_back(r);
 		for (unsigned i = 0; i < 8; i++)
@@ -427,6 +510,14 @@ static inline bool ln_run(struct long_run *r, unsigned max_entries)
 			return true;
 		case LN_MISS:
 			r->eip = ln_vcpu()->target;
+			break;
+		case LN_MISS_SOFT:
+			if (!ln_fill(r))
+				return true;
+			break;
+		case LN_STRING:
+			r->eip = ln.sites[r->site].guest;
+			string = true;
 			break;
 		default:
 			r->eip = ln.sites[r->site].guest;

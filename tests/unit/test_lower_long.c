@@ -181,13 +181,23 @@ static void expect_end(const struct form *f, struct long_run *r, bool regular)
 	expect_state(r, f->change, sizeof(f->change) / sizeof(*f->change));
 }
 
+/* By the software TLB, sensitive instructions with an operand on the stack are the monitor's; see others_leave. */
+static bool left_soft(const struct long_run *r)
+{
+	return ln.view == VIEW_SOFT && r->end == LONG_ENDED_SITE &&
+	       strchr("\x06\x0e\x16\x1e\x9c\x9d\x0f", *ln_at(r->eip));
+}
+
 static void run_form(const struct form *f)
 {
 	struct long_run r;
+	bool regular;
 
 	ln_reset();
 	start_form(f, &r);
-	expect_end(f, &r, ln_run(&r, 1000));
+	regular = ln_run(&r, 1000);
+	if (!left_soft(&r))
+		expect_end(f, &r, regular);
 }
 
 /*
@@ -215,7 +225,8 @@ static unsigned kick_form(const struct form *f)
 		if (regular && r.end == LONG_ENDED_FAULT && r.signal == SIGTRAP)
 			regular = ln_run(&r, 1000);
 		met += ln_kicked();
-		expect_end(f, &r, regular);
+		if (!left_soft(&r))
+			expect_end(f, &r, regular);
 	}
 	return met;
 }
@@ -454,14 +465,16 @@ static void run_fault(const struct fault *f)
 
 	ln_reset();
 	start_form(&f->before, &r);
-	if (!ln_run(&r, 1000) || r.end != LONG_ENDED_FAULT)
+	if (!ln_run(&r, 1000) || (r.end != LONG_ENDED_FAULT && !left_soft(&r)))
 		fail_case("the end", r.end, LONG_ENDED_FAULT);
+	if (left_soft(&r))
+		return;
 	EXPECT_EQ("the signal", (uint32_t)r.signal, (uint32_t)f->signal);
 	EXPECT_EQ("eip", r.eip, LN_TEXT + f->eip);
 	if (f->signal == SIGSEGV && f->address != NO_ADDRESS) {
 		EXPECT_EQ("the address", (uint32_t)r.fault_address, f->address);
 		EXPECT_EQ("the view", (uint32_t)(r.fault_address >> 32),
-			  (uint32_t)((uint64_t)ln_at(0) >> 32));
+			  ln.view == VIEW_SUPERVISOR ? (uint32_t)(LN_WINDOW >> 32) : 0);
 	}
 	expect_state(&r, f->before.change, sizeof(f->before.change) / sizeof(*f->before.change));
 }
@@ -539,7 +552,7 @@ static void run_sensitive(const struct sensitive *s)
 
 LONG_TEST(sensitive_ones_inline)
 {
-	if (ln.view == VIEW_USER)
+	if (ln.view != VIEW_SUPERVISOR)
 		return;
 	for (size_t i = 0; i < sizeof(inline_ones) / sizeof(*inline_ones); i++)
 		run_sensitive(&inline_ones[i]);
@@ -555,33 +568,36 @@ LONG_TEST(others_leave)
 		const char *name, *bytes;
 		size_t len;
 		uint32_t stack, pending, flags_hi;
-		bool user_only;
+		enum { EVERYWHERE, USER_ONLY, SOFT_ONLY } where;
 	} cases[] = {
-	    {"popf of NT", B("\x9d"), 0x4202, 0, 0, false},
-	    {"popf of TF", B("\x9d"), 0x302, 0, 0, false},
-	    {"popf of AC", B("\x9d"), 0x40202, 0, 0, false},
-	    {"popf with IOPL 3", B("\x9d"), 0x202, 0, 0x3000, false},
-	    {"popf of IF, something pending", B("\x9d"), 0x202, 0x200, 0, false},
-	    {"popf of 16 bits", B("\x66\x9d"), 0x202, 0, 0, false},
-	    {"pushf of 16 bits", B("\x66\x9c"), 0, 0, 0, false},
-	    {"push %ds of 16 bits", B("\x66\x1e"), 0, 0, 0, false},
-	    {"mov %ds,(%ebx)", B("\x8c\x1b"), 0, 0, 0, false},
-	    {"sti at the end of a block", B("\xfb\x27"), 0, 0, 0, false},
-	    {"mov %eax,%ds", B("\x8e\xd8"), 0, 0, 0, false},
-	    {"mov %eax,%cr3", B("\x0f\x22\xd8"), 0, 0, 0, false},
-	    {"iret", B("\xcf"), 0, 0, 0, false},
-	    {"int $0x80", B("\xcd\x80"), 0, 0, 0, false},
-	    {"int3", B("\xcc"), 0, 0, 0, false},
-	    {"into", B("\xce"), 0, 0, 0, false},
-	    {"syscall", B("\x0f\x05"), 0, 0, 0, false},
-	    {"sysenter", B("\x0f\x34"), 0, 0, 0, false},
-	    {"call far", B("\x9a\x00\x00\x00\x00\x33\x00"), 0, 0, 0, false},
-	    {"jmp far m", B("\xff\x2b"), 0, 0, 0, false},
-	    {"les", B("\xc4\x03"), 0, 0, 0, false},
-	    {"wrpkru", B("\x0f\x01\xef"), 0, 0, 0, false},
-	    {"cli in user code", B("\xfa"), 0, 0, 0, true},
-	    {"sti in user code", B("\xfb\x90"), 0, 0, 0, true},
-	    {"mov %cr0,%eax in user code", B("\x0f\x20\xc0"), 0, 0, 0, true},
+	    {"popf of NT", B("\x9d"), 0x4202, 0, 0, EVERYWHERE},
+	    {"popf of TF", B("\x9d"), 0x302, 0, 0, EVERYWHERE},
+	    {"popf of AC", B("\x9d"), 0x40202, 0, 0, EVERYWHERE},
+	    {"popf with IOPL 3", B("\x9d"), 0x202, 0, 0x3000, EVERYWHERE},
+	    {"popf of IF, something pending", B("\x9d"), 0x202, 0x200, 0, EVERYWHERE},
+	    {"popf of 16 bits", B("\x66\x9d"), 0x202, 0, 0, EVERYWHERE},
+	    {"pushf of 16 bits", B("\x66\x9c"), 0, 0, 0, EVERYWHERE},
+	    {"push %ds of 16 bits", B("\x66\x1e"), 0, 0, 0, EVERYWHERE},
+	    {"mov %ds,(%ebx)", B("\x8c\x1b"), 0, 0, 0, EVERYWHERE},
+	    {"sti at the end of a block", B("\xfb\x27"), 0, 0, 0, EVERYWHERE},
+	    {"mov %eax,%ds", B("\x8e\xd8"), 0, 0, 0, EVERYWHERE},
+	    {"mov %eax,%cr3", B("\x0f\x22\xd8"), 0, 0, 0, EVERYWHERE},
+	    {"iret", B("\xcf"), 0, 0, 0, EVERYWHERE},
+	    {"int $0x80", B("\xcd\x80"), 0, 0, 0, EVERYWHERE},
+	    {"int3", B("\xcc"), 0, 0, 0, EVERYWHERE},
+	    {"into", B("\xce"), 0, 0, 0, EVERYWHERE},
+	    {"syscall", B("\x0f\x05"), 0, 0, 0, EVERYWHERE},
+	    {"sysenter", B("\x0f\x34"), 0, 0, 0, EVERYWHERE},
+	    {"call far", B("\x9a\x00\x00\x00\x00\x33\x00"), 0, 0, 0, EVERYWHERE},
+	    {"jmp far m", B("\xff\x2b"), 0, 0, 0, EVERYWHERE},
+	    {"les", B("\xc4\x03"), 0, 0, 0, EVERYWHERE},
+	    {"wrpkru", B("\x0f\x01\xef"), 0, 0, 0, EVERYWHERE},
+	    {"pushf by the software TLB", B("\x9c"), 0, 0, 0, SOFT_ONLY},
+	    {"popf by the software TLB", B("\x9d"), 0x202, 0, 0, SOFT_ONLY},
+	    {"push %gs by the software TLB", B("\x0f\xa8"), 0, 0, 0, SOFT_ONLY},
+	    {"cli in user code", B("\xfa"), 0, 0, 0, USER_ONLY},
+	    {"sti in user code", B("\xfb\x90"), 0, 0, 0, USER_ONLY},
+	    {"mov %cr0,%eax in user code", B("\x0f\x20\xc0"), 0, 0, 0, USER_ONLY},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -589,8 +605,10 @@ LONG_TEST(others_leave)
 		struct long_run r;
 
 		/* User code with something pending has been kicked; its IF is the kernel's affair. */
-		if (cases[i].user_only ? ln.view == VIEW_SUPERVISOR
-				       : cases[i].pending && ln.view == VIEW_USER)
+		if (cases[i].where == USER_ONLY ? ln.view == VIEW_SUPERVISOR
+						: cases[i].pending && ln.view != VIEW_SUPERVISOR)
+			continue;
+		if (cases[i].where == SOFT_ONLY && ln.view != VIEW_SOFT)
 			continue;
 		ln_reset();
 		start_form(&f, &r);
@@ -611,7 +629,7 @@ LONG_TEST(the_shadow_of_sti_covers_the_next)
 	struct long_run r;
 	unsigned shadowed = 0;
 
-	if (ln.view == VIEW_USER)
+	if (ln.view != VIEW_SUPERVISOR)
 		return;
 	case_name = "sti; push %fs:(%ebx,%ecx); inc %eax";
 	ln_reset();
@@ -649,6 +667,8 @@ static void run_step(struct long_run *r, const char *bytes, size_t len, uint32_t
 
 LONG_TEST(steps_take_their_operand_elsewhere)
 {
+	if (ln.view == VIEW_SOFT)
+		return;
 	static const struct {
 		struct form form;
 		uint32_t before, after;

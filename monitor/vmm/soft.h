@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The software TLB of the long engine (lower_long.h): a view of the shadow MMU whose pages are entries of a table instead
+ * of mappings of the host. A host mapping costs the host's page fault when it is made and a TLB flush when it goes (15 and
+ * 50 us where the host itself is a guest under shadow paging), and nothing in between; an entry costs a tenth of a
+ * microsecond when it is made, nothing when it goes, and ten instructions an access. So an address space starts with the
+ * table, gets mappings once its user code runs for long on few pages, and the table again when mapping keeps it busy.
+ * The kernel's own accesses to user memory go by the table always.
+ */
+#ifndef MONITOR_VMM_SOFT_H
+#define MONITOR_VMM_SOFT_H
+
+#include "monitor/vmm/state.h"
+#include "monitor/vmm/vm.h"
+#include "monitor/vmm/worker.h"
+
+/* Is user code of the present address space to reach its memory by the table? */
+static inline bool soft_active(const struct vm *vm)
+{
+	return vm->cfg.soft && worker_self()->soft;
+}
+
+/*
+ * The instruction at vcpu->eip found nothing for an access of `size` bytes at `at`: enter its pages. True: try again as
+ * it is. False: an exception is raised, or the decision takes it from here.
+ */
+bool soft_miss(struct vm *vm, struct gva at, unsigned size, bool write);
+
+/*
+ * A fault of mapped CPL 0 code at user address `at`: from now on the instruction at vcpu->eip goes by the table. False
+ * when that is not possible.
+ */
+bool soft_learn(struct vm *vm, struct gva at);
+
+/* Microseconds, about, on the host that needs the long engine most. */
+#define SOFT_COST_MAP 30
+#define SOFT_COST_UNMAP 50
+
+/* The worker stands for another address space from now on. */
+void soft_start(struct vm *vm, struct worker *w);
+/* The timer's interrupt is being delivered; and: a page was mapped or unmapped in the present address space. */
+void soft_tick(struct vm *vm);
+void soft_count_mapping(struct vm *vm, unsigned cost);
+
+/* The shadow MMU's: pages [at, at + n pages) show frames from pfn on, writable or not; or nothing. */
+void soft_set(struct lower_soft *t, uint32_t at, unsigned n, uint64_t pfn, bool writable);
+void soft_clear(struct lower_soft *t, uint32_t at, uint64_t size);
+
+#endif
