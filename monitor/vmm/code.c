@@ -129,8 +129,13 @@ bool code_idle(struct vm *vm)
 		if (!c->page[n].candidate || c->page[n].state != CODE_DATA || c->page[n].idle_refused ||
 		    c->page[n].demotions > IDLE_DEMOTIONS)
 			continue;
+		c->idle = true;
+		c->idle_uncovered = false;
 		if (!code_execute(vm, gva((pfn << PAGE_SHIFT) + vm->cfg.alias_delta), gpa((uint64_t)pfn << PAGE_SHIFT)))
 			c->page[n].idle_refused = 1;
+		if (c->idle_uncovered) /* whoever executes it may write int3 */
+			c->page[n].state = CODE_DATA;
+		c->idle = false;
 		budget--;
 	}
 	c->idle_done = budget == IDLE_PAGES;

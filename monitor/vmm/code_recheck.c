@@ -50,6 +50,12 @@ static uint32_t behind_planted(const struct vm *vm, uint32_t at)
 	return is_start(vm, next) ? next : at + 1;
 }
 
+static bool cover(struct vm *vm, uint32_t at, unsigned len)
+{
+	code_of(vm)->idle_uncovered = code_of(vm)->idle;
+	return !code_of(vm)->idle && online_set(vm, gpa(at), len);
+}
+
 /*
  * Decode from the instruction start at or before `from` until decoding meets an old start at or behind `to`, and record
  * the new starts. Returns where it met, or 0 when something forbids the page.
@@ -78,7 +84,7 @@ static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
 		len = insn_decode(&insn, bytes, 16, at + vm->cfg.alias_delta, 32);
 		if (len < 0 || !insn_allowed(vm, &insn))
 			return 0;
-		if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) && !online_set(vm, gpa(at), (unsigned)len))
+		if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) && !cover(vm, at, (unsigned)len))
 			return 0;
 		for (int i = 0; i < len; i++) {
 			const struct code_page *p = page_of(vm, (at + i) >> PAGE_SHIFT);

@@ -118,6 +118,8 @@ struct code {
 		uint8_t len, bytes[INSN_MAX];
 	} online[ONLINE_BREAKPOINTS];
 	uint32_t n_online;
+	bool idle; /* verifying pages that nobody is about to execute: they may hold data by now, so no int3 is written */
+	bool idle_uncovered; /* and so the last one was refused */
 	bool idle_done; /* no page is left to verify while idle, until one is demoted */
 	bool alias_active;     /* stubs are also mapped at hole - alias_delta */
 };

@@ -314,6 +314,20 @@ NATIVE_TEST(idle_time_verifies_what_was_rewritten)
 	CHECK(!code_idle(vm));
 }
 
+/* "che" is ARPL: freed text may hold anything, and whoever reads it must find it as it is. */
+NATIVE_TEST(what_is_verified_while_idle_is_not_covered_with_int3)
+{
+	start();
+	CHECK(runs(page0));
+	WRITES(nops, "che\x90\x90");
+	while (code_idle(vm))
+		;
+	CHECK(!memcmp(ram(nops - LINK), "che", 3));
+	CHECK(runs(page0)); /* executed it is code */
+	CHECK_EQ(*(uint8_t *)ram(nops - LINK), 0xcc);
+	CHECK(code_online(vm, nops));
+}
+
 NATIVE_TEST(text_at_a_wrong_address_does_not_run)
 {
 	start();
@@ -408,6 +422,7 @@ int main(void)
 	    cmocka_unit_test(a_hop_overwritten),
 	    cmocka_unit_test(code_that_writes_to_its_own_page),
 	    cmocka_unit_test(idle_time_verifies_what_was_rewritten),
+	    cmocka_unit_test(what_is_verified_while_idle_is_not_covered_with_int3),
 	    cmocka_unit_test(text_at_a_wrong_address_does_not_run),
 	    cmocka_unit_test(addresses_and_stubs),
 	    cmocka_unit_test(original_bytes),
