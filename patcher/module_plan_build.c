@@ -6,6 +6,7 @@
 
 #include "hypercalls/module_plan.h"
 #include "patcher/module_patch.h"
+#include "patcher/patch.h"
 
 /* Linux: module_init_section() of kernel/module/main.c. */
 bool module_section_is_init(const char *name)
@@ -65,16 +66,17 @@ static int add_obscure(struct writer *w, uint32_t offset)
 static int put_starts(struct writer *w, const struct cfg_section *cs, struct module_plan_section *s)
 {
 	uint8_t *bits = w->starts + w->h.starts_size;
+	unsigned step;
 	int err = 0;
 
 	s->starts = w->h.starts_size;
 	s->obscure = w->h.n_obscure;
-	for (uint32_t i = 0; !err && i < cs->sec->size; i++) {
-		if (cs->marks[i] & CFG_START)
+	for (uint32_t i = 0; i < cs->sec->size; i += step)
+		if (verified_start(w->plan->cfg, cs, i, &step))
 			bits[i / 8] |= (uint8_t)(1u << i % 8);
+	for (uint32_t i = 0; !err && i < cs->sec->size; i++)
 		if (!(cs->marks[i] & (CFG_CODE | CFG_PAD)) || cs->marks[i] & CFG_OVERLAP)
 			err = add_obscure(w, i);
-	}
 	s->n_obscure = w->h.n_obscure - s->obscure;
 	w->h.starts_size += (s->size + 7) / 8;
 	return err;

@@ -71,6 +71,12 @@ int stubs_emit(struct stubs *st, struct manifest *m, const struct plan *plan, st
 void patch_window_fill(const struct manifest_window *w, uint8_t *window, uint8_t *hop);
 /* patch_verified.c: fill verified and starts of m. */
 int verified_collect(struct manifest *m, const struct plan *plan, struct diag *d);
+/*
+ * Does an instruction start `off` bytes into the section? Where to look next is *step further. Padding has starts too.
+ * Nothing reaches it, but the kernel's alternatives overwrite code and the padding behind it in one piece, and the
+ * monitor re-verifies such a page by decoding from an old start until it meets one. Other padding (zeros) has none.
+ */
+bool verified_start(const struct cfg *cfg, const struct cfg_section *cs, uint64_t off, unsigned *step);
 /* patch_elf.c: the file, from the patched copy of the source ELF, in *out (malloc'd). */
 int patch_elf_write(const struct image *img, const uint8_t *patched, const struct stubs *st,
 		    const uint8_t *manifest, size_t manifest_size, uint32_t hole_base, uint8_t **out,

@@ -92,7 +92,6 @@ static void start_set(uint8_t *starts, const struct pages *pages, uint64_t va)
 		    (uint8_t)(1u << va % 8);
 }
 
-/* Length of the no-op or int3 at off, 0 where the padding is of another kind (zeros). */
 static unsigned padding_len(const struct cfg *cfg, const struct cfg_section *cs, uint64_t off)
 {
 	struct insn insn;
@@ -108,22 +107,24 @@ static unsigned padding_len(const struct cfg *cfg, const struct cfg_section *cs,
 	return insn.len;
 }
 
-/*
- * Padding has starts too. Nothing reaches it, but the kernel's alternatives overwrite code and the padding behind
- * it in one piece, and the monitor re-verifies such a page by decoding from an old start until it meets one.
- */
+bool verified_start(const struct cfg *cfg, const struct cfg_section *cs, uint64_t off, unsigned *step)
+{
+	unsigned len = 0;
+
+	if ((cs->marks[off] & (CFG_PAD | CFG_CODE)) == CFG_PAD)
+		len = padding_len(cfg, cs, off);
+	*step = len ? len : 1;
+	return len || cs->marks[off] & CFG_START;
+}
+
 static void section_starts(uint8_t *starts, const struct pages *pages, const struct cfg *cfg,
 			   const struct cfg_section *cs)
 {
-	for (uint64_t off = 0; cs->marks && off < cs->sec->size;) {
-		unsigned len = 0;
+	unsigned step;
 
-		if ((cs->marks[off] & (CFG_PAD | CFG_CODE)) == CFG_PAD)
-			len = padding_len(cfg, cs, off);
-		if (len || cs->marks[off] & CFG_START)
+	for (uint64_t off = 0; cs->marks && off < cs->sec->size; off += step)
+		if (verified_start(cfg, cs, off, &step))
 			start_set(starts, pages, cs->sec->va + off);
-		off += len ? len : 1;
-	}
 }
 
 int verified_collect(struct manifest *m, const struct plan *plan, struct diag *d)
