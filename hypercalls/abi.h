@@ -10,6 +10,7 @@
  *   +0x1000  gate page: 64-bit code of the monitor; GATE_EXIT, GATE_CALL, GATE_SYSCALL enter it
  *   +0x2000  instructions executed out of line; +0x3000 their redirected operands (both the monitor's)
  *   +0x10000 stubs (32-bit code) and landing pads (64-bit code), loaded from the patched image
+ *   +0x800000 stubs of modules and their landing pads, emitted when a page of theirs is promoted (the monitor's)
  *   +0x1000000 translated blocks, their landing pads behind them; +0x2000000 their lookup table (the monitor's)
  *   +0x7000000 (the top 16 MiB of the usual hole) never mapped: wrapped segment offsets must fault there
  *
@@ -35,6 +36,8 @@
 #define ABI_XOL_PAGE 0x2000
 #define ABI_BOUNCE_PAGE 0x3000
 #define ABI_STUBS 0x10000
+#define ABI_MODULES 0x800000
+#define ABI_MODULES_SIZE 0x200000
 #define ABI_BLOCKS 0x1000000
 #define ABI_BLOCKS_SIZE 0x1000000
 #define ABI_LOOKUP 0x2000000

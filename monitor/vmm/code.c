@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* See code.h: the states of code pages. Tables are indexed by guest-physical page; the manifest speaks in link addresses. */
 #include "monitor/vmm/code_internal.h"
+#include "monitor/vmm/module.h"
 #include "monitor/vmm/online.h"
 #include "monitor/vmm/shadow.h"
 #include "monitor/vmm/translate.h"
@@ -13,7 +14,7 @@ bool code_protected(const struct vm *vm, uint32_t pfn)
 {
 	const struct code_page *p = page_of(vm, pfn);
 
-	return (p && p->state != CODE_DATA) || (pfn < code_of(vm)->n_ram && code_of(vm)->ram[pfn] & RAM_TRANSLATED);
+	return (p && p->state != CODE_DATA) || (pfn < code_of(vm)->n_ram && code_of(vm)->ram[pfn] & (RAM_TRANSLATED | RAM_MODULE));
 }
 
 /* Windows jump by distance: they work at the link address, and at the physical one while the stubs are there too. */
@@ -29,7 +30,9 @@ bool code_verified(const struct vm *vm, struct gva at, struct gpa page)
 {
 	const struct code_page *p = page_of(vm, (uint32_t)(page.a >> PAGE_SHIFT));
 
-	return p && p->state == CODE_VERIFIED && vm->cfg.mode != MODE_TRANSLATE && address_fits(vm, at, page);
+	if (!p)
+		return module_verified(vm, at, page);
+	return p->state == CODE_VERIFIED && vm->cfg.mode != MODE_TRANSLATE && address_fits(vm, at, page);
 }
 
 bool code_runs_directly(const struct vm *vm, uint32_t eip)
@@ -37,7 +40,9 @@ bool code_runs_directly(const struct vm *vm, uint32_t eip)
 	const struct code *c = code_of(vm);
 	uint32_t offset = eip - vm->cfg.alias_delta - c->first_gpa;
 
-	return offset < c->n_pages << PAGE_SHIFT && c->page[offset >> PAGE_SHIFT].state == CODE_VERIFIED &&
+	if (offset >= c->n_pages << PAGE_SHIFT)
+		return module_runs_directly(vm, eip);
+	return c->page[offset >> PAGE_SHIFT].state == CODE_VERIFIED &&
 	       vm->cfg.mode != MODE_TRANSLATE && !test_bit(c->interior, offset);
 }
 
@@ -77,6 +82,9 @@ void code_demote(struct vm *vm, uint32_t pfn)
 		p->demotions += p->demotions <= IDLE_DEMOTIONS;
 		code_of(vm)->idle_done = false;
 		vm->stats.pages_demoted++;
+	} else if (pfn < code_of(vm)->n_ram) {
+		module_demote(vm, pfn);
+		code_of(vm)->ram[pfn] &= (uint8_t)~RAM_REFUSED;
 	}
 	forget_translation(vm, pfn);
 	protect_everywhere(vm, pfn);
@@ -93,12 +101,28 @@ bool code_aliased(const struct vm *vm, uint32_t pfn)
 	return pfn < code_of(vm)->n_ram && code_of(vm)->ram[pfn] & RAM_ALIASED;
 }
 
+/* A page that is not of the kernel's image. */
+static bool execute_module(struct vm *vm, struct gva at, struct gpa page)
+{
+	uint32_t pfn = (uint32_t)(page.a >> PAGE_SHIFT);
+
+	if (module_verified(vm, at, page))
+		return true;
+	if (!module_execute(vm, at, page))
+		return false;
+	forget_translation(vm, pfn);
+	protect_everywhere(vm, pfn);
+	return true;
+}
+
 bool code_execute(struct vm *vm, struct gva at, struct gpa page)
 {
 	uint32_t pfn = (uint32_t)(page.a >> PAGE_SHIFT);
 	struct code_page *p = page_of(vm, pfn);
 
-	if (!p || !p->candidate || p->state == CODE_REFUSED || !address_fits(vm, at, page) ||
+	if (!p)
+		return execute_module(vm, at, page);
+	if (!p->candidate || p->state == CODE_REFUSED || !address_fits(vm, at, page) ||
 	    vm->cfg.mode == MODE_TRANSLATE)
 		return false;
 	if (p->state == CODE_VERIFIED)

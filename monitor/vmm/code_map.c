@@ -4,6 +4,7 @@
  * wrote over them.
  */
 #include "monitor/vmm/code_internal.h"
+#include "monitor/vmm/module.h"
 #include "monitor/vmm/online.h"
 
 /* Bit number of guest address eip in the per-byte maps; false outside the text. */
@@ -23,14 +24,14 @@ bool code_in_window(const struct vm *vm, uint32_t eip)
 {
 	uint32_t bit;
 
-	return code_text_bit(vm, eip, &bit) && test_bit(code_of(vm)->interior, bit);
+	return code_text_bit(vm, eip, &bit) ? test_bit(code_of(vm)->interior, bit) : module_in_window(vm, eip);
 }
 
 bool code_after_sti(const struct vm *vm, uint32_t eip)
 {
 	uint32_t bit;
 
-	return code_text_bit(vm, eip, &bit) && test_bit(code_of(vm)->shadow_bound, bit);
+	return code_text_bit(vm, eip, &bit) ? test_bit(code_of(vm)->shadow_bound, bit) : module_after_sti(vm, eip);
 }
 
 uint32_t code_enter_address(const struct vm *vm, uint32_t eip)
@@ -38,7 +39,9 @@ uint32_t code_enter_address(const struct vm *vm, uint32_t eip)
 	const struct code *c = code_of(vm);
 	uint32_t bit, link, lo = 0, hi = c->n_resume;
 
-	if (!code_text_bit(vm, eip, &bit) || !test_bit(c->interior, bit))
+	if (!code_text_bit(vm, eip, &bit))
+		return module_enter_address(vm, eip);
+	if (!test_bit(c->interior, bit))
 		return eip;
 	link = bit + c->first_gpa + vm->cfg.alias_delta;
 	while (lo < hi) {
@@ -62,7 +65,7 @@ const struct manifest_point *code_point(const struct vm *vm, uint32_t raw)
 	if (raw - vm->cfg.hole_base >= vm->cfg.hole_size && code_of(vm)->alias_active)
 		raw += vm->cfg.alias_delta;
 	if (raw - (vm->cfg.hole_base + ABI_STUBS) >= vm->cfg.stubs_size)
-		return NULL;
+		return module_point(vm, raw);
 	while (lo < hi) {
 		uint32_t mid = (lo + hi) / 2;
 
@@ -142,8 +145,10 @@ void code_original(const struct vm *vm, uint32_t linear, uint8_t *bytes, uint32_
 		}
 		return;
 	}
-	if (!code_text_bit(vm, linear, &bit))
+	if (!code_text_bit(vm, linear, &bit)) {
+		module_original(vm, linear, bytes, n);
 		return;
+	}
 	link = bit + code_of(vm)->first_gpa + vm->cfg.alias_delta;
 	while (lo < hi) { /* first window that ends behind link */
 		uint32_t mid = (lo + hi) / 2;
@@ -170,5 +175,5 @@ bool code_online(const struct vm *vm, uint32_t eip)
 {
 	uint32_t bit;
 
-	return code_text_bit(vm, eip, &bit) && online_at(vm, gpa(bit + code_of(vm)->first_gpa));
+	return code_text_bit(vm, eip, &bit) ? online_at(vm, gpa(bit + code_of(vm)->first_gpa)) : module_online(vm, eip);
 }

@@ -6,6 +6,7 @@
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/io.h"
+#include "monitor/vmm/module.h"
 #include "monitor/vmm/msr.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/shadow.h"
@@ -49,7 +50,7 @@ static void init_workers(struct vm *vm, uint8_t *tables)
 
 size_t vmm_arena_size(const struct vm_config *cfg, const struct manifest *manifest)
 {
-	return round_page(sizeof(struct vm)) + tables_size(cfg) + translate_arena_size(cfg) +
+	return round_page(sizeof(struct vm)) + tables_size(cfg) + translate_arena_size(cfg) + module_arena_size(cfg) +
 	       round_page(sizeof(struct vmm_state) + code_arena_size(cfg, manifest));
 }
 
@@ -83,8 +84,9 @@ int vmm_init(struct vm *vm, struct diag *d)
 	struct vmm_state *s;
 
 	at += tables_size(&vm->cfg);
-	vm->vmm = s = (struct vmm_state *)(at + translate_arena_size(&vm->cfg));
+	vm->vmm = s = (struct vmm_state *)(at + translate_arena_size(&vm->cfg) + module_arena_size(&vm->cfg));
 	translate_init(vm, at);
+	module_init(vm, at + translate_arena_size(&vm->cfg));
 	init_workers(vm, (uint8_t *)vm + round_page(sizeof(struct vm)));
 	vm->vcpu.exc_vector = EXC_NONE;
 	vm_vcpu_page(vm)->version = ABI_VERSION;

@@ -16,6 +16,7 @@
 #include "monitor/vmm/io.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/mmu.h"
+#include "monitor/vmm/module.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/shadow.h"
 #include "monitor/vmm/shadow_seg.h"
@@ -322,6 +323,10 @@ static void exit_pad(struct vm *vm)
 	}
 	if (index >= TRANSLATE_SITE) {
 		translate_exit(vm, index);
+		return;
+	}
+	if (index >= MODULE_SITE) {
+		module_exit(vm, index);
 		return;
 	}
 	run_count(vm, EXIT_STUB);

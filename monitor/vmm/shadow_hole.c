@@ -23,6 +23,8 @@ void shadow_map_hole(struct vm *vm)
 	uint64_t hole = (vm_long(vm) ? LONG_BASE : 0) + cfg->hole_base;
 
 	map_stubs(vm, hole);
+	if (cfg->modules_off && !vm_long(vm))
+		host_mmap(hole + ABI_MODULES, ABI_MODULES_SIZE, PROT_READ | PROT_EXEC, cfg->ram_fd, cfg->modules_off);
 	if (!translate_possible(cfg))
 		return;
 	host_mmap(hole + ABI_BLOCKS, ABI_BLOCKS_SIZE, PROT_READ | PROT_EXEC, cfg->ram_fd, cfg->blocks_off);

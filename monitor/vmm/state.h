@@ -90,6 +90,8 @@ enum code_state {
 enum ram_bits { /* of any page of guest RAM */
 	RAM_TRANSLATED = 1, /* translated blocks came from it: read-only in every alias */
 	RAM_ALIASED = 2,    /* was mapped writable at other than its linked address: protecting it needs a search */
+	RAM_MODULE = 4,	    /* a promoted page of a module (module.h): read-only in every alias */
+	RAM_REFUSED = 8,    /* no page of a patched module, or one that cannot be promoted: until it is written to */
 };
 
 struct code_page { /* one a page of the kernel image's text */
@@ -163,10 +165,12 @@ struct worker {
 };
 
 struct translate; /* translate_state.h */
+struct modules;	  /* module_state.h */
 
 struct vmm_state {
 	struct world world;
 	struct translate *translate;
+	struct modules *modules; /* NULL with the long engine */
 	struct code code;
 	struct ldt_slot ldt[LDT_SLOTS];
 	uint32_t ldt_clock, ldt_next_generation;

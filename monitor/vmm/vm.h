@@ -63,6 +63,7 @@ struct vm_config {
 	uint64_t tail;	    /* RAM memfd offset of the tail (== ram_size rounded up) */
 	uint64_t tail_size;
 	uint64_t vcpu_off, gate_off, stubs_off, bounce_off, blocks_off, lookup_off; /* RAM memfd offsets inside the tail */
+	uint64_t modules_off; /* the same; 0 where the hole has no room for stubs of modules */
 	uint64_t stubs_size;
 	uint32_t hole_base, hole_size;
 	uint32_t alias_delta; /* link minus physical address of the kernel image; 0 when it runs identity mapped */
@@ -129,6 +130,8 @@ struct vm_stats {
 	uint64_t shadow_evictions; /* the host had no room for more mappings */
 	uint64_t baton_passes;
 	uint64_t pages_demoted, pages_reverified, pages_refused;
+	uint64_t module_promoted, module_demoted, module_refused, module_resets; /* pages of patched modules */
+	uint64_t module_pages, module_windows; /* promoted now; windows laid in all */
 	uint64_t code_candidates, code_verified, code_refused; /* pages, at the end of the run */
 	uint64_t blocks, block_insns, blocks_dropped, block_flushes, branches_chained, translation_preferred;
 	uint64_t interrupts[256];

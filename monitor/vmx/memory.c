@@ -23,7 +23,10 @@ void memory_layout(struct vm_config *cfg)
 	cfg->bounce_off = cfg->stubs_off + ((cfg->stubs_size + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1));
 	cfg->blocks_off = cfg->bounce_off + BOUNCE_SIZE;
 	cfg->lookup_off = cfg->blocks_off + ABI_BLOCKS_SIZE;
-	cfg->tail_size = cfg->lookup_off + ABI_LOOKUP_TABLES * ABI_LOOKUP_SIZE - cfg->tail;
+	cfg->modules_off = cfg->lookup_off + ABI_LOOKUP_TABLES * ABI_LOOKUP_SIZE;
+	cfg->tail_size = cfg->modules_off + ABI_MODULES_SIZE - cfg->tail;
+	if (cfg->stubs_size > ABI_MODULES - ABI_STUBS || cfg->hole_size < ABI_BLOCKS + ABI_HOLE_GUARD)
+		cfg->modules_off = 0;
 }
 
 static int create(const char *name, unsigned flags, size_t size, struct diag *d)

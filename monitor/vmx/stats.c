@@ -126,6 +126,12 @@ static void print_pages(const struct vm *vm, FILE *out)
 	    {"code pages demoted by a guest write", s->pages_demoted},
 	    {"code pages verified again", s->pages_reverified},
 	    {"code pages refused", s->pages_refused},
+	    {"module pages promoted", s->module_promoted},
+	    {"module pages demoted by a guest write", s->module_demoted},
+	    {"module pages refused", s->module_refused},
+	    {"windows laid over module pages", s->module_windows},
+	    {"times that stubs of modules began anew", s->module_resets},
+	    {"module pages that run directly at the end", s->module_pages},
 	    {"blocks translated", s->blocks},
 	    {"instructions in them", s->block_insns},
 	    {"blocks dropped by guest writes", s->blocks_dropped},
@@ -218,6 +224,14 @@ static const char *site_reason(const struct vm *vm, const struct site_count *s)
 	return vm->cfg.mode == MODE_TRAP ? "--mode=trap" : "the window was not in place";
 }
 
+/* Pages of modules that were patched ahead of time. */
+static json_t *modules_json(const struct vm_stats *s)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "promoted", (json_int_t)s->module_promoted, "demoted",
+			 (json_int_t)s->module_demoted, "refused", (json_int_t)s->module_refused, "windows",
+			 (json_int_t)s->module_windows, "direct", (json_int_t)s->module_pages);
+}
+
 /* Each reason to leave the guest that occurred, with what all of them took. */
 static json_t *exits_json(const struct vm *vm)
 {
@@ -258,9 +272,10 @@ static json_t *audit_json(const struct vm *vm, const struct host_silent *silent,
 						       "reason", site_reason(vm, &s[i])));
 	}
 	free(s);
-	return json_pack("{s:i, s:s, s:f, s:I, s:o, s:o, s:o}", "version", 1, "image_sha256", hex, "seconds",
+	return json_pack("{s:i, s:s, s:f, s:I, s:o, s:o, s:o, s:o}", "version", 1, "image_sha256", hex, "seconds",
 			 guest_ms(vm, clock_tsc()) / 1e3, "blocks_translated", (json_int_t)vm->stats.blocks,
-			 "exits", exits_json(vm), "silent_in_user_code", silent_json(silent), "sites", sites);
+			 "module_pages", modules_json(&vm->stats), "exits", exits_json(vm), "silent_in_user_code",
+			 silent_json(silent), "sites", sites);
 }
 
 int stats_write_audit(const struct vm *vm, const struct host_silent *silent, const uint8_t sha256[32],

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# check-compat.sh [boots|units|guests|probe]...: what only a host that executes 32-bit code can show, on a host that TCG
+# check-compat.sh [boots|modules|units|guests|probe]...: what only a host that executes 32-bit code can show, on a host that TCG
 # makes (run-in-tcg.sh): the patched 686 kernel boots to its end with the battery's output under every mode of the
-# direct engine, the flat guests run patched and direct, and so do the unit tests that run guest code natively;
+# direct engine, pages of patched modules are promoted, the flat guests run patched and direct, and so do the unit tests that run guest code natively;
 # `paravane probe` tries every instruction in compatibility mode too. TAP.
 # All of it is `make check-compat`, which builds what is needed first. What TCG gets wrong stands in
 # tests/host/tcg-excluded.txt. MODES="--mode=trap ..." boots with these options instead.
@@ -10,7 +10,8 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/boot/lib.sh
 if [ -z "${IN_TCG-}" ]; then
 	mkdir -p "$B/compat"
-	patched 686 "$B/compat" >"$B/compat/log" 2>&1 || {
+	patched 686 "$B/compat" >"$B/compat/log" 2>&1 &&
+		"$pv" patch --modules "$guests/initrd-modules.cpio.gz" -o "$B/compat/initrd-patched" >"$B/compat/log" 2>&1 || {
 		tail -n 5 "$B/compat/log"
 		exit 1
 	}
@@ -45,6 +46,27 @@ boots()
 			tap $? "686 $options, $((SECONDS - start)) s" "$work/diff"
 		fi
 	done
+}
+
+# Debian's modules, patched: their pages are promoted to direct execution, unloaded and loaded again.
+modules()
+{
+	local status
+
+	"$pv" run "$B/compat/vmlinux-686.pv" --initrd "$B/compat/initrd-patched" --append console=ttyS0 --memory 256M \
+		--audit "$work/audit" </dev/null >"$work/console" 2>&1
+	status=$?
+	battery_of "$work/console" >"$work/battery"
+	diff -u tests/boot/modules.exp "$work/battery" >"$work/diff" && [ $status -eq 0 ]
+	tap $? "patched modules: exit status $status" "$work/diff" "$work/console"
+	grep -A 6 '"module_pages"' "$work/audit" >"$work/diff"
+	[ "$(field promoted)" -gt 150 ] && [ "$(field windows)" -ge 4 ] && [ "$(field demoted)" -gt 50 ] &&
+		[ "$(field direct)" -gt 50 ] && [ "$(field refused)" -eq 0 ]
+	tap $? "patched modules run directly" "$work/diff"
+}
+field()
+{
+	sed -n "s/^ *\"$1\": \([0-9]*\),*$/\1/p" "$work/diff" | head -n 1
 }
 
 # one PROGRAM OUTPUT STATUS: its results, with its name, less what TCG fails
@@ -111,7 +133,7 @@ probe()
 }
 
 lacks_direct && tap 1 "this host executes 32-bit code" && exit 1
-for part in ${*:-units guests probe boots}; do
+for part in ${*:-units guests probe boots modules}; do
 	$part
 done
 echo "1..$tap_n"

@@ -40,6 +40,8 @@ static int setup(void **state)
 	count(99, 0xc1000008, sites[1].op, EXIT_STUB, 1000); /* as planned: not for the audit */
 	count(3, 0xf8400000, 0xffff, EXIT_BREAKPOINT, 50);   /* a module, an op that no table has */
 	vm->stats.blocks = 77;
+	vm->stats.module_promoted = 12;
+	vm->stats.module_pages = 9;
 	vm->stats.exits[EXIT_STUB] = 1000;
 	vm->stats.cycles[EXIT_STUB] = 2000000;
 	return 0;
@@ -70,6 +72,9 @@ static void audit_file(void **state)
 			    "ab00000000000000000000000000000000000000000000000000000000000001");
 	assert_in_range(json_number_value(json_object_get(root, "seconds")), 3, 60);
 	assert_int_equal(json_integer_value(json_object_get(root, "blocks_translated")), 77);
+	first = json_object_get(root, "module_pages");
+	assert_int_equal(json_integer_value(json_object_get(first, "promoted")), 12);
+	assert_int_equal(json_integer_value(json_object_get(first, "direct")), 9);
 	list = json_object_get(root, "exits");
 	assert_int_equal(json_array_size(list), 1); /* those that occurred */
 	first = json_array_get(list, 0);
