@@ -27,6 +27,7 @@ build()
 
 build initrd-demo.cpio.gz tests/boot/init-demo
 build initrd-test.cpio.gz tests/boot/init-test tests/boot/battery
+build initrd-rewrite.cpio.gz tests/boot/init-rewrite
 
 # A file system for the modules to mount, the same bytes every time.
 if [ -s "$out/modules-686.tar" ]; then

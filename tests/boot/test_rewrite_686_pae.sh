@@ -1,0 +1,3 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+exec "$(dirname "$0")/rewrite.sh" 686-pae
