@@ -32,6 +32,25 @@ const struct plan_site *report_plan_site(const struct analysis *a, const struct 
 	return i == MANIFEST_NONE ? NULL : &a->plan.sites[i];
 }
 
+char *report_context_line(const struct image *img, const struct targets *t, const struct cfg_site *site)
+{
+	const struct context *found[CONTEXT_MAX];
+	size_t n = context_find(t, site->va, site->len, found, CONTEXT_MAX), size;
+	char *line = NULL;
+	FILE *f = open_memstream(&line, &size);
+
+	for (size_t i = 0; f && i < n; i++) {
+		char text[256];
+
+		context_describe(found[i], img, text, sizeof(text));
+		fprintf(f, "%s%s: %s", i ? "; " : "", context_table(found[i]), text);
+	}
+	if (f && !fclose(f))
+		return line;
+	free(line);
+	return NULL;
+}
+
 size_t report_frames(const struct analysis *a, const struct cfg_site *site, const struct source_frame **frames)
 {
 	return sources_at(a->sources, (size_t)(site - a->cfg.sites), frames);

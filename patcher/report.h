@@ -78,6 +78,8 @@ void report_bytes_hex(const struct image *img, const struct cfg_site *site, char
 /* A line for each table of the kernel that names the instruction (context.h). */
 void report_context_text(const struct image *img, const struct targets *t, const struct cfg_site *site, const char *indent,
 			 FILE *f);
+/* The same in one line, "; " between tables; "" without any. malloc'd, NULL without memory. */
+char *report_context_line(const struct image *img, const struct targets *t, const struct cfg_site *site);
 /* A line with file, line and function of cfg->sites[site], if they are known. */
 void report_source_text(const struct sources *sources, size_t site, const char *indent, FILE *f);
 /* The plan's row for a site, or NULL (replacements, images that are only audited). */

@@ -10,7 +10,7 @@
 
 #define HEADER                                                                                               \
 	"address,section,symbol,offset,bytes,disassembly,op,mnemonic,form,class,origin,tactic,window,"       \
-	"window_length,unpatched_because,runtime_count,runtime_kind,why,manual,file,line,inlined_at"
+	"window_length,unpatched_because,runtime_count,runtime_kind,why,manual,file,line,inlined_at,context"
 
 static void field(FILE *f, const char *s, char end)
 {
@@ -76,8 +76,16 @@ static void source(const struct analysis *a, const struct cfg_site *site, FILE *
 	if (n && frames[0].line)
 		fprintf(f, "%u", frames[0].line);
 	fputc(',', f);
-	field(f, outer ? outer : "", 0);
+	field(f, outer ? outer : "", ',');
 	free(outer);
+}
+
+static void context(const struct analysis *a, const struct cfg_site *site, FILE *f)
+{
+	char *line = report_context_line(&a->img, &a->targets, site);
+
+	field(f, line ? line : "", 0);
+	free(line);
 }
 
 static void row(const struct analysis *a, const struct cfg_site *site, const struct runtime_site *seen,
@@ -100,6 +108,7 @@ static void row(const struct analysis *a, const struct cfg_site *site, const str
 	field(f, p->reason, ',');
 	field(f, p->manual, ',');
 	source(a, site, f);
+	context(a, site, f);
 	fputs("\r\n", f);
 }
 

@@ -14,6 +14,7 @@
 
 #include "hypercalls/abi.h"
 #include "hypercalls/policy.h"
+#include "patcher/context.h"
 #include "patcher/report_internal.h"
 
 __asm__(".pushsection .rodata\n"
@@ -24,7 +25,7 @@ __asm__(".pushsection .rodata\n"
 extern const char report_page_start[], report_page_end[];
 
 #define MARK "@DATA@"
-#define CONTEXT 4 /* instructions shown from a site that no window covers */
+#define LINES 4 /* instructions shown from a site that no window covers */
 
 /* Texts by first use: json_object finds the number, json_array is what the page gets. */
 struct texts {
@@ -190,6 +191,24 @@ static json_t *source_json(struct texts *t, const struct analysis *a, const stru
 	return number;
 }
 
+/* [table, what it says] for each of the kernel's tables that names the site. */
+static json_t *context_json(struct texts *t, const struct image *img, const struct targets *targets,
+			    const struct cfg_site *site)
+{
+	const struct context *found[CONTEXT_MAX];
+	size_t n = context_find(targets, site->va, site->len, found, CONTEXT_MAX);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		char text[256];
+
+		context_describe(found[i], img, text, sizeof(text));
+		json_array_append_new(
+		    list, json_pack("[o, o]", text_number(t, context_table(found[i])), text_number(t, text)));
+	}
+	return list;
+}
+
 /* The columns are named in report_page.html, where `sites` is unpacked. */
 static json_t *site_json(struct texts *t, const struct analysis *a, const struct cfg_site *site, int op,
 			 const struct runtime_report *rt)
@@ -204,14 +223,15 @@ static json_t *site_json(struct texts *t, const struct analysis *a, const struct
 
 	insn_format(text, sizeof(text), p, avail, site->va, a->img.width);
 	return json_pack(
-	    "[i, I, i, i, o, I, i, i, I, o, o, o, o, o, I, o, o]", (int)site->section,
+	    "[i, I, i, i, o, I, i, i, I, o, o, o, o, o, I, o, o, o]", (int)site->section,
 	    (json_int_t)(site->va - a->cfg.sections[site->section].sec->va), (int)site->len, op,
 	    text_number(t, sym ? sym->name : NULL), sym ? (json_int_t)(site->va - sym->va) : 0,
 	    (int)site->origin, ps ? (int)ps->tactic : -1, covered ? (json_int_t)ps->window : (json_int_t)-1,
 	    text_number(t, text), text_number(t, ps ? ps->reason : NULL), tries_json(t, ps),
-	    covered ? json_array() : image_listing(t, &a->img, site->va, CONTEXT * INSN_MAX, CONTEXT),
+	    covered ? json_array() : image_listing(t, &a->img, site->va, LINES * INSN_MAX, LINES),
 	    source_json(t, a, site), seen ? (json_int_t)seen->count : (json_int_t)-1,
-	    text_number(t, seen ? seen->kind : NULL), text_number(t, seen ? seen->reason : NULL));
+	    text_number(t, seen ? seen->kind : NULL), text_number(t, seen ? seen->reason : NULL),
+	    context_json(t, &a->img, &a->targets, site));
 }
 
 static json_t *op_json(const struct policy *p)

@@ -160,15 +160,20 @@ static void verdict(const struct plan_site *ps, const char **kind, const char **
 	}
 }
 
-static json_t *message_json(const struct cfg_site *site, const struct plan_site *ps)
+static json_t *message_json(const struct analysis *a, const struct cfg_site *site, const struct plan_site *ps)
 {
 	const struct policy *p = policy_get(site->op);
-	char *text = NULL;
+	char *text = NULL, *context = report_context_line(&a->img, &a->targets, site);
+	bool some = context && *context;
 	json_t *s;
+	int n;
 
-	if (asprintf(&text, "%s: %s Tactic: %s%s%s.", p->mnemonic, p->reason,
+	n = asprintf(&text, "%s: %s Tactic: %s%s%s.%s%s%s", p->mnemonic, p->reason,
 		     ps ? tactic_name(ps->tactic) : "none planned", ps && ps->reason ? ", because " : "",
-		     ps && ps->reason ? ps->reason : "") < 0)
+		     ps && ps->reason ? ps->reason : "",
+		     some ? " The kernel's tables: " : "", some ? context : "", some ? "." : "");
+	free(context);
+	if (n < 0)
 		return NULL;
 	s = json_pack("{s:o}", "text", report_string(text));
 	free(text);
@@ -186,10 +191,11 @@ static json_t *result_json(const struct analysis *a, const struct cfg_site *site
 	json_t *r, *properties;
 
 	verdict(ps, &kind, &level);
-	properties = json_pack("{s:s, s:o}", "origin", cfg_origin_name(site->origin), "tactic",
-			       report_string(ps ? tactic_name(ps->tactic) : NULL));
+	properties = json_pack("{s:s, s:o, s:o}", "origin", cfg_origin_name(site->origin), "tactic",
+			       report_string(ps ? tactic_name(ps->tactic) : NULL), "context",
+			       report_context_json(&a->img, &a->targets, site));
 	r = json_pack("{s:s, s:i, s:s, s:s, s:o, s:[o], s:o}", "ruleId", policy_get(site->op)->id,
-		      "ruleIndex", rule, "kind", kind, "level", level, "message", message_json(site, ps),
+		      "ruleIndex", rule, "kind", kind, "level", level, "message", message_json(a, site, ps),
 		      "locations", location_json(a, site), "properties", properties);
 	if (r && seen && seen->count)
 		json_object_set_new(r, "occurrenceCount", json_integer((json_int_t)seen->count));

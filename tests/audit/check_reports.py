@@ -85,6 +85,8 @@ def check_csv(path, audit):
             need(row[field] == (s[field] or ""), f"{s['address']}: {field}")
         top = s["source"][0] if s["source"] else {"file": None, "line": None}
         need(row["file"] == (top["file"] or "") and row["line"] == str(top["line"] or ""), f"{s['address']}: file and line")
+        tables = "; ".join(f"{c['table']}: {c['text']}" for c in s["context"])
+        need(row["context"] == tables, f"{s['address']}: context {row['context']!r}, not {tables!r}")
         need(bool(row["inlined_at"]) == (len(s["source"]) > 1), f"{s['address']}: inlined_at")
         need(row["runtime_count"] == (str(s["runtime"]["count"]) if s["runtime"] else ""), f"{s['address']}: count")
 
@@ -118,6 +120,8 @@ def check_sarif(path, audit):
         physical = place["physicalLocation"]
         need(re.fullmatch(r"[A-Za-z0-9._~/%-]+", physical["artifactLocation"]["uri"]), f"{at}: 3.4.3 uri")
         top = s["source"][0] if s["source"] else {"file": None, "line": None}
+        need(r["properties"]["context"] == s["context"], f"{at}: context")
+        need(all(c["text"] in r["message"]["text"] for c in s["context"]), f"{at}: context is not in the message")
         need(bool(top["file"]) == ("analysisTarget" in r), f"{at}: 3.27.13 analysisTarget")
         if top["line"]:
             need(physical["region"] == {"startLine": top["line"]}, f"{at}: 3.30.5 startLine")
@@ -179,6 +183,7 @@ def check_html(path, audit):
         for f in s["source"]:
             place = f"{f['file'] or '?'}{':' + str(f['line']) if f['line'] else ''}{' in ' + f['function'] if f['function'] else ''}"
             need(place in shown, f"{at}: {place} is not in {shown!r}")
+        need([[texts[i] for i in c] for c in row[17]] == [[c["table"], c["text"]] for c in s["context"]], f"{at}: context")
         need(bool(shown) == bool(s["source"]), f"{at}: source")
         need(row[14] == (s["runtime"]["count"] if s["runtime"] else -1), f"{at}: count")
 

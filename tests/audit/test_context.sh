@@ -99,16 +99,23 @@ for w in 32 64; do
 		esac >"$work/s.s"
 		as --$w -o "$work/m.ko" "$work/s.s" && ld -m $emulation -z noseparate-code -Ttext=$at -e _start \
 			-o "$work/image" "$work/m.ko" 2>"$work/out" || exit 1
-		"$B/paravane" audit "$work/image" --all --json "$work/r.json" >"$work/text" 2>&1
+		"$B/paravane" audit "$work/image" --all --json "$work/r.json" --csv "$work/r.csv" --sarif "$work/r.sarif" \
+			--html "$work/r.html" >"$work/text" 2>&1
 		same .sites
 		result $? "$w: kernel, alternatives of $layout bytes"
 		python3 tests/audit/check_reports.py json "$work/r.json" >"$work/out" 2>&1
 		result $? "$w: kernel, alternatives of $layout bytes: schema"
+		cp "$work/r.json" "$work/k.json"
 		"$B/paravane" audit --modules "$work/m.ko" --all --json "$work/r.json" >"$work/mtext" 2>&1
 		same '.modules[0].sites'
 		result $? "$w: module, alternatives of $layout bytes"
 		python3 tests/audit/check_reports.py modules "$work/r.json" >"$work/out" 2>&1
 		result $? "$w: module, alternatives of $layout bytes: schema"
+	done
+	for form in csv sarif html; do
+		python3 tests/audit/check_reports.py $form "$work/r.$form" "$work/k.json" >"$work/out" 2>&1 &&
+			grep -q 'if the CPU has SMAP' "$work/r.$form"
+		result $? "$w: the same in $form"
 	done
 	cat "$work/text" "$work/mtext" >"$work/out"
 	ok=0
