@@ -78,6 +78,7 @@ void code_demote(struct vm *vm, uint32_t pfn)
 		return;
 	if (was_code) {
 		online_clear(vm, pfn); /* the guest's bytes come back before it writes */
+		code_windows_lift(vm, pfn);
 		p->state = CODE_DATA;
 		p->demotions += p->demotions <= IDLE_DEMOTIONS;
 		code_of(vm)->idle_done = false;
@@ -115,6 +116,18 @@ static bool execute_module(struct vm *vm, struct gva at, struct gpa page)
 	return true;
 }
 
+/* A window that reaches into another page is laid only where that one does not change unseen either. */
+static void protect_neighbours(struct vm *vm, uint32_t pfn)
+{
+	for (unsigned above = 0; above < 2; above++) {
+		uint32_t other = code_window_neighbour(vm, pfn, above);
+		const struct code_page *p = other == pfn ? NULL : page_of(vm, other);
+
+		if (p && p->state == CODE_DATA)
+			code_execute(vm, gva((other << PAGE_SHIFT) + vm->cfg.alias_delta), gpa((uint64_t)other << PAGE_SHIFT));
+	}
+}
+
 bool code_execute(struct vm *vm, struct gva at, struct gpa page)
 {
 	uint32_t pfn = (uint32_t)(page.a >> PAGE_SHIFT);
@@ -129,11 +142,13 @@ bool code_execute(struct vm *vm, struct gva at, struct gpa page)
 		return true;
 	/* Read-only everywhere first: what is checked must be what runs. */
 	p->state = CODE_REFUSED;
-	if (code_recheck(vm, pfn)) {
+	protect_neighbours(vm, pfn);
+	if (code_windows_lay(vm, pfn) && code_recheck(vm, pfn)) {
 		forget_translation(vm, pfn);
 		p->state = CODE_VERIFIED;
 		vm->stats.pages_reverified++;
 	} else {
+		code_windows_lift(vm, pfn);
 		vm->stats.pages_refused++;
 	}
 	protect_everywhere(vm, pfn);

@@ -3,9 +3,9 @@
  * Code pages: which pages of the kernel image may run directly, and the maps between guest addresses and stubs.
  *
  * A page that the patcher verified is executable and read-only in every alias. When the guest writes to it (Linux
- * rewrites nearly every text page at boot: ftrace, alternatives, jump labels) it becomes data; at its next
- * execution what changed is decoded again, and it runs directly once more if nothing sensitive came in and no
- * window was touched.
+ * rewrites nearly every text page at boot: ftrace, alternatives, jump labels) it becomes data, with its own bytes in
+ * place of our windows; at its next execution what changed is decoded again, and it runs directly once more, its
+ * windows laid again, if nothing sensitive came in and no window was touched.
  */
 #ifndef MONITOR_VMM_CODE_H
 #define MONITOR_VMM_CODE_H
@@ -46,6 +46,11 @@ bool code_online(const struct vm *vm, uint32_t eip);
 
 /* The point of a stub address, or NULL when raw is not in a stub. */
 const struct manifest_point *code_point(const struct vm *vm, uint32_t raw);
+/*
+ * Is it where a stub starts? The guest has read our jump in its text, and does itself what the jump says (a kprobe there
+ * is such a guest): the stub holds what it means.
+ */
+bool code_is_stub(const struct vm *vm, uint32_t raw);
 /* A point's guest address in the terms that the guest runs in now (physical before paging is on). */
 uint32_t code_guest_address(const struct vm *vm, uint32_t link, uint32_t raw);
 

@@ -32,7 +32,7 @@ size_t code_arena_size(const struct vm_config *cfg, const struct manifest *m)
 	text_bounds(m, &first, &pages, &candidates);
 	return (size_t)pages * (sizeof(struct code_page) + 2 * STARTS_PER_PAGE) +
 	       (size_t)candidates * (PAGE_SIZE + STARTS_PER_PAGE) + (size_t)m->h.n_points * sizeof(struct code_resume) +
-	       (size_t)(cfg->ram_size >> PAGE_SHIFT) + 9 * 64;
+	       (size_t)(m->h.n_windows + 7) / 8 + (size_t)(cfg->ram_size >> PAGE_SHIFT) + 10 * 64;
 }
 
 static int by_guest(const void *a, const void *b)
@@ -85,6 +85,7 @@ static void index_windows(struct vm *vm)
 	uint32_t link = c->first_gpa + vm->cfg.alias_delta;
 
 	for (uint32_t i = 0; i < m->h.n_windows; i++) {
+		set_bit(c->laid, i, true);
 		for (uint32_t n = 1; n < 5 && m->windows[i].hop != MANIFEST_NONE; n++)
 			if (m->windows[i].hop + n - link < c->n_pages << PAGE_SHIFT)
 				set_bit(c->interior, m->windows[i].hop + n - link, true);
@@ -121,6 +122,7 @@ int code_init(struct vm *vm, struct diag *d)
 	c->page = carve(&at, pages * sizeof(*c->page));
 	c->pristine = carve(&at, (size_t)candidates * PAGE_SIZE);
 	c->starts = carve(&at, (size_t)candidates * STARTS_PER_PAGE);
+	c->laid = carve(&at, (size_t)(m->h.n_windows + 7) / 8);
 	c->interior = carve(&at, (size_t)pages * STARTS_PER_PAGE);
 	c->shadow_bound = carve(&at, (size_t)pages * STARTS_PER_PAGE);
 	c->resume = carve(&at, (size_t)m->h.n_points * sizeof(*c->resume));

@@ -34,6 +34,16 @@ static inline void set_bit(uint8_t *map, uint32_t bit, bool on)
 /* Bit number of guest address eip in the per-byte maps; false outside the text. */
 bool code_text_bit(const struct vm *vm, uint32_t eip, uint32_t *bit);
 
+/* --- code_window.c --------------------------------------------------------------------------------------- */
+
+/* The first window that ends behind a link address; NULL behind the last. */
+const struct manifest_window *code_window_behind(const struct vm *vm, uint32_t link);
+/* Give the page its own bytes back; write the jumps again. False: the guest has changed what they replace. */
+void code_windows_lift(struct vm *vm, uint32_t pfn);
+bool code_windows_lay(struct vm *vm, uint32_t pfn);
+/* The page below or above that shares a window with this one; pfn itself when none does. */
+uint32_t code_window_neighbour(const struct vm *vm, uint32_t pfn, bool above);
+
 /* Decode what changed on page pfn since it was verified: may it run directly again? (code_recheck.c) */
 bool code_recheck(struct vm *vm, uint32_t pfn);
 

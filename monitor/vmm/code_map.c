@@ -77,6 +77,14 @@ const struct manifest_point *code_point(const struct vm *vm, uint32_t raw)
 	return lo < m->h.n_points && m->points[lo].stub == raw ? &m->points[lo] : NULL;
 }
 
+bool code_is_stub(const struct vm *vm, uint32_t raw)
+{
+	const struct manifest_point *p = raw >= vm->cfg.hole_base ? code_point(vm, raw) : NULL;
+	const struct manifest_window *w = p ? code_window_behind(vm, p->guest) : NULL;
+
+	return w && w->va == p->guest && w->stub == raw;
+}
+
 uint32_t code_guest_address(const struct vm *vm, uint32_t link, uint32_t raw)
 {
 	return raw - vm->cfg.hole_base < vm->cfg.hole_size ? link : link - vm->cfg.alias_delta;
@@ -107,68 +115,6 @@ uint32_t code_site_at(const struct vm *vm, uint32_t eip)
 			hi = mid;
 	}
 	return lo < m->h.n_sites && m->sites[lo].va == link ? lo : MANIFEST_NONE;
-}
-
-/* What patching wrote at byte n of a window: the jump, then int3. */
-static uint8_t window_byte(const struct manifest_window *w, uint32_t n)
-{
-	uint32_t distance = w->stub - (w->va + 5);
-
-	if (w->tactic == TACTIC_BREAKPOINT || n >= 5)
-		return 0xcc;
-	return n == 0 ? 0xe9 : (uint8_t)(distance >> 8 * (n - 1));
-}
-
-/* First original byte of a site inside a window. */
-static uint8_t code_site_byte(const struct vm *vm, uint32_t site)
-{
-	const struct manifest_site *s = &vm->manifest.sites[site];
-	const struct manifest_window *w = &vm->manifest.windows[s->window];
-
-	return vm->manifest.originals[w->original + (s->va - w->va)];
-}
-
-void code_original(const struct vm *vm, uint32_t linear, uint8_t *bytes, uint32_t n)
-{
-	const struct manifest *m = &vm->manifest;
-	uint32_t bit, link, lo = 0, hi = m->h.n_windows;
-
-	if (code_text_bit(vm, linear, &bit))
-		online_original(vm, gpa(bit + code_of(vm)->first_gpa), bytes, n);
-	if (vm->cfg.mode == MODE_TRAP) {
-		uint32_t site;
-
-		for (uint32_t i = 0; i < n; i++) {
-			site = bytes[i] == 0xf4 ? code_site_at(vm, linear + i) : MANIFEST_NONE;
-			if (site != MANIFEST_NONE && m->sites[site].window != MANIFEST_NONE)
-				bytes[i] = code_site_byte(vm, site);
-		}
-		return;
-	}
-	if (!code_text_bit(vm, linear, &bit)) {
-		module_original(vm, linear, bytes, n);
-		return;
-	}
-	link = bit + code_of(vm)->first_gpa + vm->cfg.alias_delta;
-	while (lo < hi) { /* first window that ends behind link */
-		uint32_t mid = (lo + hi) / 2;
-
-		if (m->windows[mid].va + m->windows[mid].len <= link)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (; lo < m->h.n_windows && m->windows[lo].va < link + n; lo++) {
-		const struct manifest_window *w = &m->windows[lo];
-
-		for (uint32_t i = 0; i < w->len; i++) {
-			uint32_t at = w->va + i - link;
-
-			/* what the guest wrote over our bytes is its own */
-			if (at < n && (w->tactic == TACTIC_HOP || bytes[at] == window_byte(w, i)))
-				bytes[at] = m->originals[w->original + i];
-		}
-	}
 }
 
 bool code_online(const struct vm *vm, uint32_t eip)

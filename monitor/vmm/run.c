@@ -251,6 +251,16 @@ static enum decision decide_long(struct vm *vm)
 	return GO_TRANSLATE;
 }
 
+/* The guest followed our jump itself. Stubs always run directly. */
+static enum decision go_by_stub(struct vm *vm)
+{
+	struct vmm_state *st = vm->vmm;
+
+	st->resume_hint = vm->vcpu.eip;
+	st->resume_eip = vm->vcpu.eip = code_point(vm, st->resume_hint)->guest;
+	return GO_DIRECT;
+}
+
 /* May the vCPU, as it stands, run on the CPU itself? (DESIGN section 2; the one place where that is decided.) */
 static enum decision decide(struct vm *vm)
 {
@@ -264,6 +274,8 @@ static enum decision decide(struct vm *vm)
 	if (vm_long(vm))
 		return decide_long(vm);
 	if (v->cpl != 3) {
+		if (code_is_stub(vm, v->eip))
+			return go_by_stub(vm);
 		v->eip = code_unlinked(vm, v->eip);
 		if (!segment_is_flat(cs) || !segment_is_flat(&v->seg[SEG_SS]) || (v->eflags & FL_TF))
 			return GO_OUT_OF_LINE;

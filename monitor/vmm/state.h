@@ -109,6 +109,7 @@ struct code {
 	uint32_t first_gpa, n_pages;
 	uint8_t *pristine; /* last verified bytes, PAGE_SIZE a candidate page */
 	uint8_t *starts;   /* instruction starts, 512 bytes a candidate page; follows rewriting */
+	uint8_t *laid;	   /* bit a window: its bytes stand in guest memory */
 	uint8_t *interior; /* bit a byte of [first_gpa, +n_pages): inside a window, past its first byte */
 	struct code_resume { /* guest address inside a window -> stub, sorted by guest */
 		uint32_t guest, stub;

@@ -275,6 +275,125 @@ NATIVE_TEST(a_hop_overwritten)
 	CHECK(runs(page0));
 }
 
+/* --- windows and the guest's own breakpoints ----------------------------------------------------------------- */
+
+/* Page 0 with a window of eight bytes, so of jump and filling: `cli; mov $1, %eax; inc %ebx; inc %esi`. */
+static void start_long_window(void)
+{
+	page0 = TEXT_CODE("\x40\x40");
+	window = TEXT_WINDOW("\xfa\xb8\x01\x00\x00\x00\x43\x46", 0);
+	tail = TEXT_CODE("\x0f\x0b");
+	while (img.at < TEXT + sizeof(img.text))
+		TEXT_CODE("\x90");
+	native_start();
+}
+
+static void run_to_exception(uint32_t eip)
+{
+	cpu->eip = eip;
+	cpu->exc_vector = EXC_NONE;
+	for (unsigned n = 0; cpu->exc_vector == EXC_NONE && n < 30; n++)
+		run_pass(vm);
+}
+
+/* What patching wrote where the guest has INT3 is INT3 as well: the guest's must not be taken for it. */
+NATIVE_TEST(int3_on_the_filling_of_a_window)
+{
+	start_long_window();
+	CHECK(runs(page0));
+	CHECK_EQ(*(uint8_t *)ram(window + 6 - LINK), 0xcc);
+	WRITES(window + 6, "\xcc"); /* over inc %ebx */
+	CHECK(!memcmp(ram(window - LINK), "\xfa\xb8\x01\x00\x00\x00\xcc\x46", 8));
+	CHECK(!runs(page0));
+	run_to_exception(page0);
+	CHECK_EQ(cpu->eip, 0x10000 + EXC_BP * 16); /* the handler, which is not mapped */
+	CHECK_EQ(peek32(cpu->gpr[REG_SP] - LINK), window + 7);
+	CHECK_EQ(cpu->gpr[REG_BX], 0);
+	native_segments();
+	WRITES(window + 6, "\x43");
+	CHECK(runs(page0));
+	CHECK_EQ(*(uint8_t *)ram(window - LINK), 0xe9);
+	run_to_exception(page0);
+	CHECK_EQ(cpu->exc_vector, EXC_UD);
+	CHECK_EQ(cpu->eip, tail);
+	CHECK_EQ(cpu->gpr[REG_BX], 1);
+}
+
+/* The guest puts its own jump over the window, by way of INT3, and takes it away again. */
+NATIVE_TEST(a_jump_of_the_guests_over_a_window)
+{
+	uint8_t b[8];
+
+	start_long_window();
+	CHECK(runs(page0));
+	WRITES(window, "\xcc");
+	WRITES(window + 1, "\x03\x00\x00\x00"); /* to the UD2 */
+	memcpy(b, ram(window - LINK), 8);
+	code_original(vm, window, b, 8);
+	CHECK(!memcmp(b, "\xcc\x03\x00\x00\x00\x00\x43\x46", 8));
+	WRITES(window, "\xe9");
+	CHECK(!runs(page0));
+	run_to_exception(page0);
+	CHECK_EQ(cpu->exc_vector, EXC_UD);
+	CHECK_EQ(cpu->eip, tail);
+	CHECK_EQ(cpu->gpr[REG_BX], 0);
+}
+
+/* A probe on the window saves the byte that it finds, ours, and writes it back. */
+NATIVE_TEST(a_byte_of_ours_written_back)
+{
+	start_long_window();
+	CHECK(runs(page0));
+	WRITES(window, "\xcc");
+	CHECK(!runs(page0));
+	WRITES(window, "\xe9");
+	CHECK(runs(page0));
+	run_to_exception(page0);
+	CHECK_EQ(cpu->exc_vector, EXC_UD);
+	CHECK_EQ(cpu->eip, tail);
+	CHECK_EQ(cpu->gpr[REG_BX], 1);
+}
+
+/* And while it is there it does what it read: it goes to the stub, by IRET. */
+NATIVE_TEST(our_jump_followed_by_the_guest)
+{
+	start_long_window();
+	WRITES(window, "\xcc");
+	CHECK(!runs(page0));
+	cpu->eflags |= FL_IF;
+	run_to_exception(img.windows[0].stub);
+	CHECK_EQ(cpu->exc_vector, EXC_UD);
+	CHECK_EQ(cpu->eip, tail);
+	CHECK_EQ(cpu->gpr[REG_BX], 1);
+	CHECK_EQ(cpu->gpr[REG_AX], 1);
+	CHECK_EQ(cpu->eflags & FL_IF, 0);
+}
+
+/* A window that reaches into the next page, written to on either. */
+NATIVE_TEST(a_window_across_two_pages)
+{
+	while (img.at < TEXT + PAGE_SIZE - 3)
+		TEXT_CODE("\x90");
+	start_long_window();
+	CHECK(window < TEXT + PAGE_SIZE && window + 8 > TEXT + PAGE_SIZE);
+	page0 = TEXT;
+	CHECK(runs(TEXT) && runs(TEXT + PAGE_SIZE));
+	WRITES(TEXT, NOP5);
+	CHECK(!memcmp(ram(window - LINK), "\xfa\xb8\x01\x00\x00\x00\x43\x46", 8));
+	CHECK(runs(TEXT));
+	WRITES(TEXT + PAGE_SIZE + 64, NOP5);
+	CHECK(runs(TEXT + PAGE_SIZE));
+	CHECK_EQ(*(uint8_t *)ram(window - LINK), 0xe9);
+	WRITES(TEXT, "\x90");
+	WRITES(TEXT + PAGE_SIZE + 64, "\x90");
+	CHECK(runs(TEXT)); /* the other is looked at first */
+	CHECK_EQ(*(uint8_t *)ram(window - LINK), 0xe9);
+	run_to_exception(window);
+	CHECK_EQ(cpu->exc_vector, EXC_UD);
+	CHECK_EQ(cpu->eip, tail);
+	CHECK_EQ(cpu->gpr[REG_BX], 1);
+}
+
 /* --- other ways to be --------------------------------------------------------------------------------------- */
 
 /* Code that writes to the page it runs on makes progress and sees what it wrote. */
@@ -420,6 +539,11 @@ int main(void)
 	    cmocka_unit_test(a_branch_into_a_window),
 	    cmocka_unit_test(bytes_that_do_not_decode),
 	    cmocka_unit_test(a_hop_overwritten),
+	    cmocka_unit_test(int3_on_the_filling_of_a_window),
+	    cmocka_unit_test(a_jump_of_the_guests_over_a_window),
+	    cmocka_unit_test(a_byte_of_ours_written_back),
+	    cmocka_unit_test(our_jump_followed_by_the_guest),
+	    cmocka_unit_test(a_window_across_two_pages),
 	    cmocka_unit_test(code_that_writes_to_its_own_page),
 	    cmocka_unit_test(idle_time_verifies_what_was_rewritten),
 	    cmocka_unit_test(what_is_verified_while_idle_is_not_covered_with_int3),
