@@ -291,3 +291,15 @@ void cpuid_read(const struct vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t o
 		break;
 	}
 }
+
+void cpuid_ask(struct vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+	struct cpuid_answer *a = &vm->cpuid.answer[(leaf ^ leaf >> 26 ^ subleaf << 2) % CPUID_ANSWERS];
+	bool osxsave = vm->vcpu.cr4 & CR4_OSXSAVE; /* the one thing that an answer depends on */
+
+	if (!a->valid || a->leaf != leaf || a->subleaf != subleaf || a->osxsave != osxsave) {
+		*a = (struct cpuid_answer){.leaf = leaf, .subleaf = subleaf, .valid = true, .osxsave = osxsave};
+		cpuid_read(vm, leaf, subleaf, a->out);
+	}
+	mem_copy(out, a->out, sizeof(a->out));
+}

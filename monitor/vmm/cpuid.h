@@ -14,6 +14,20 @@ enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
 
 void cpuid_read(const struct vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 
+/*
+ * The same, remembered: where the host is itself a guest, its CPUID is an exit of 10 us, and C libraries ask forty times at
+ * the start of each program.
+ */
+#define CPUID_ANSWERS 64
+struct cpuid_answers {
+	struct cpuid_answer {
+		uint32_t leaf, subleaf;
+		bool valid, osxsave;
+		uint32_t out[4];
+	} answer[CPUID_ANSWERS];
+};
+void cpuid_ask(struct vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+
 /* What the host's CPU says, unfiltered. */
 void cpuid_host(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 bool cpuid_host_is_amd(void); /* or Hygon: AMD's MSRs */

@@ -55,7 +55,7 @@ int handle_cpuid(struct vm *vm, const struct insn *insn)
 	uint32_t out[4];
 
 	(void)insn;
-	cpuid_read(vm, v->gpr[REG_AX], v->gpr[REG_CX], out);
+	cpuid_ask(vm, v->gpr[REG_AX], v->gpr[REG_CX], out);
 	v->gpr[REG_AX] = out[0];
 	v->gpr[REG_BX] = out[1];
 	v->gpr[REG_CX] = out[2];

@@ -19,6 +19,7 @@
 #include "hypercalls/policy.h"
 #include "monitor/dev/machine.h"
 #include "monitor/dev/ring.h"
+#include "monitor/vmm/cpuid.h"
 #include "monitor/vmm/gmem.h"
 #include "monitor/vmm/types.h"
 #include "monitor/vmm/vcpu.h"
@@ -146,6 +147,7 @@ struct vm {
 	struct vm_shared shared;
 	struct vcpu vcpu;
 	struct gmem_tlb tlb;
+	struct cpuid_answers cpuid;
 	struct machine machine;
 	struct vm_stats stats;
 	struct manifest manifest;  /* tables copied into the arena; n_* zero without a manifest */

@@ -165,12 +165,29 @@ static void avx512_needs_its_state(void **state)
 	assert_false(read1(7, 1, CPUID_EAX) & BIT(5));
 }
 
+/* Leaves and subleaves that share a place, in turn; and the bit that follows CR4. */
+static void answers_are_remembered(void **state)
+{
+	uint32_t asked[4], r[4];
+
+	(void)state;
+	host_xcr0();
+	for (unsigned turn = 0; turn < 6; turn++)
+		for (uint32_t leaf = 0; leaf < 0x20; leaf++)
+			for (uint32_t sub = 0; sub < 20; sub++) {
+				vm->vcpu.cr4 = turn & 1 ? CR4_OSXSAVE : 0;
+				cpuid_ask(vm, leaf | (turn & 2) << 30, sub, asked);
+				cpuid_read(vm, leaf | (turn & 2) << 30, sub, r);
+				assert_memory_equal(asked, r, sizeof(r));
+			}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    guest_test(never_shown),	    guest_test(shown),		     guest_test(paravirtual),
 	    guest_test(unlisted_leaves_are_zero), guest_test(osxsave_follows_cr4), guest_test(xsave_agrees),
-	    guest_test(avx512_needs_its_state),
+	    guest_test(avx512_needs_its_state), guest_test(answers_are_remembered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
