@@ -67,7 +67,8 @@ static bool hint_holds(const struct vm *vm)
 {
 	const struct translate *t = vm->vmm->translate;
 
-	return t->hint && t->hint_eip == vm->vcpu.eip && t->hint_epoch == t->epoch;
+	return t->hint && t->hint_eip == vm->vcpu.eip && t->hint_epoch == t->epoch &&
+	       t->hint_view == translate_view(vm);
 }
 
 bool translate_goes_on(const struct vm *vm)
@@ -170,7 +171,7 @@ enum translate_result translate_enter(struct vm *vm, uint32_t *raw)
 	if (!pending || t->site[pending].kind != SITE_BRANCH) {
 		b->published = true;
 		cache_publish(vm, eip, b->code);
-	} else if (t->site[pending].guest == eip)
+	} else if (t->site[pending].guest == eip && t->site[pending].view == b->view) /* it may have changed on the way */
 		cache_chain(vm, pending, b->code, &b->incoming);
 	*raw = b->code;
 	return TRANSLATE_ENTER;
@@ -198,6 +199,7 @@ static void go_on_at(struct vm *vm, uint32_t raw, uint32_t epoch)
 	t->hint = raw;
 	t->hint_eip = vm->vcpu.eip;
 	t->hint_epoch = epoch;
+	t->hint_view = translate_view(vm);
 }
 
 static void emulate_site(struct vm *vm, const struct site *s)

@@ -170,7 +170,7 @@ static bool number_sites(struct translate *t, struct gather *g, uint32_t *n_site
 	       t->n_blocks + 1 < BLOCKS;
 }
 
-static void record_sites(struct translate *t, const struct gather *g, const struct lower_exits *x, uint32_t page)
+static void record_sites(struct translate *t, const struct gather *g, const struct lower_exits *x, const struct block *b)
 {
 	for (unsigned n = 0; n < g->n; n++) {
 		const struct lower_insn *in = &g->insn[n];
@@ -185,7 +185,8 @@ static void record_sites(struct translate *t, const struct gather *g, const stru
 		t->site[x->exit[n].site - TRANSLATE_SITE] = (struct site){.kind = SITE_BRANCH,
 									  .guest = x->exit[n].guest,
 									  .jump = x->exit[n].jump,
-									  .page = (uint16_t)page,
+									  .page = (uint16_t)b->page[0],
+									  .view = b->view,
 									  .stub = x->exit[n].stub};
 	t->n_sites = x->next_site - TRANSLATE_SITE;
 }
@@ -224,7 +225,7 @@ struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 		return NULL;
 	}
 	block_emitted(vm, &l);
-	record_sites(t, &g, &x, page);
+	record_sites(t, &g, &x, &b);
 	b.page[1] = g.second_page;
 	vm->stats.blocks++;
 	vm->stats.block_insns += g.n;

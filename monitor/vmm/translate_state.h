@@ -53,6 +53,7 @@ struct site {
 	uint32_t jump, stub; /* BRANCH: the rel32, and where it aims unchained */
 	uint32_t next;	     /* in the list that it is chained by */
 	uint16_t page;	     /* BRANCH: of the block that it is in */
+	uint8_t view;	     /* BRANCH: enum lower_view of that block */
 	uint8_t kind;
 	bool chained;
 };
@@ -80,6 +81,7 @@ struct translate {
 	uint64_t cross_span, prefer_until;   /* TSC */
 	uint32_t crossings;		     /* in this span */
 	uint32_t hint, hint_eip, hint_epoch; /* code that continues behind the last exit */
+	uint8_t hint_view;		     /* whose linear addresses it uses */
 };
 
 /* translate_cache.c */
