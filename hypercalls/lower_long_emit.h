@@ -40,6 +40,13 @@ static inline struct place long_after(const struct lower_insn *in)
 	return (struct place){.guest = in->va, .state = POINT_AFTER};
 }
 
+/* MOVS CMPS STOS LODS SCAS */
+static inline bool long_is_string(const struct insn *i)
+{
+	return i->map == 0 &&
+	       ((i->opcode >= 0xa4 && i->opcode <= 0xa7) || (i->opcode >= 0xaa && i->opcode <= 0xaf));
+}
+
 #define REX 0x40
 #define REX_R 4
 #define REX_X 2

@@ -11,12 +11,6 @@
 
 #include "hypercalls/lower_long_emit.h"
 
-static bool is_string(const struct insn *i)
-{
-	return i->map == 0 &&
-	       ((i->opcode >= 0xa4 && i->opcode <= 0xa7) || (i->opcode >= 0xaa && i->opcode <= 0xaf));
-}
-
 static bool is_moffs(const struct insn *i)
 {
 	return i->map == 0 && (i->opcode & 0xfc) == 0xa0;
@@ -72,7 +66,7 @@ bool long_can(const struct insn *i)
 		return true;
 	if (i->seg == SEG_CS) /* which may not be written to, nor always read */
 		return false;
-	if (is_string(i) || long_address_implied(i))
+	if (long_is_string(i) || long_address_implied(i))
 		return i->adsize == 4 && !is_based(i);
 	if (long_is_bit_string(i) &&
 	    i->adsize == 2) /* the bit's address wraps at 64 KiB too, and only the CPU adds it up */
@@ -361,12 +355,12 @@ static void push_operand(const struct long_ctx *c, const struct lower_insn *in, 
 
 static void pop_operand(const struct long_ctx *c, const struct lower_insn *in, struct place first)
 {
+	unsigned reg = in->soft ? spare(in) : 10; /* R8 and R9 may be wanted for the operand's address */
+
 	if (!in->insn.has_mem) {
 		pop_register(c, in, first, in->insn.rm);
 		return;
 	}
-	unsigned reg = in->soft ? spare(in) : 10; /* R8 and R9 may be wanted for the operand's address */
-
 	frame_move(c, in, first, OPCODE_LOAD, reg, REG_SP, 0, is_narrow(in));
 	move_operand(c, in, long_inside(c, in, 0), OPCODE_STORE, reg, is_narrow(in));
 	long_stack_add(c, long_after(in), stack_width(in));
@@ -537,7 +531,7 @@ static bool special(const struct long_ctx *c, const struct lower_insn *in, struc
 	}
 	if (is_moffs(i))
 		move_offset(c, in, first);
-	else if (is_string(i))
+	else if (long_is_string(i))
 		string(c, in, first);
 	else
 		return false;

@@ -15,15 +15,9 @@
 
 /* --- which instructions ------------------------------------------------------------------------------------ */
 
-static bool is_string(const struct insn *i)
-{
-	return i->map == 0 &&
-	       ((i->opcode >= 0xa4 && i->opcode <= 0xa7) || (i->opcode >= 0xaa && i->opcode <= 0xaf));
-}
-
 bool lower_long_soft_leaves(const struct insn *i)
 {
-	return is_string(i);
+	return long_is_string(i);
 }
 
 /* Elements under a mask may be absent from memory: VMASKMOV, VPMASKMOV, all of EVEX. */

@@ -10,9 +10,8 @@
 #include "patcher/initramfs.h"
 #include "patcher/modules.h"
 #include "patcher/patch.h"
+#include "tests/fuzz/fuzz_main.h"
 #include "tests/unit/kernel_fixture.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int see_file(void *ctx, const char *name, const uint8_t *data, size_t size)
 {
@@ -143,38 +142,8 @@ static void fuzz(long runs, bool verbose)
 		free(seeds[i].p);
 }
 
-static int replay(const char *path)
-{
-	struct diag d = {0};
-	uint8_t *p;
-	size_t n;
-
-	if (file_read(path, &p, &n, &d)) {
-		fprintf(stderr, "%s\n", d.text);
-		return 1;
-	}
-	LLVMFuzzerTestOneInput(p, n);
-	free(p);
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
-	bool verbose = argc > 1 && !strcmp(argv[1], "-v");
-	char *end;
-	long runs;
-
-	argv += verbose;
-	runs = argc - verbose > 1 ? strtol(argv[1], &end, 0) : 10000;
-	if (argc - verbose > 1 && *end) {
-		int bad = 0;
-
-		while (*++argv)
-			bad |= replay(*argv);
-		return bad;
-	}
-	fuzz(runs, verbose);
-	printf("%ld runs\n", runs);
-	return 0;
+	return fuzz_main(argc, argv, 10000, fuzz);
 }
 #endif

@@ -12,6 +12,7 @@
 #include "monitor/vmm/module_state.h"
 #include "patcher/module_patch.h"
 #include "patcher/patch.h"
+#include "tests/unit/module_fixture.h"
 
 enum { PD = 0x10000, PT = 0x11000, ROOM = 0x80000, FRAMES = 0x300000, MAX_PAGES = 16 };
 #define BASE 0xf0000000u
@@ -28,24 +29,6 @@ static const char source[] = ".text\n"
 static struct image img;
 static uint32_t text, pages;
 static struct module_plan_header *plan; /* in guest RAM: the test's plan is within one page */
-
-static void assemble(uint8_t **ko, size_t *size)
-{
-	char dir[] = "/tmp/paravane.XXXXXX", path[64], command[256];
-	struct diag d = {0};
-	FILE *as;
-
-	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/m.ko", dir);
-	snprintf(command, sizeof(command), "as --32 -o %s -", path);
-	as = popen(command, "w");
-	assert_non_null(as);
-	fputs(source, as);
-	assert_int_equal(pclose(as), 0);
-	assert_int_equal(file_read(path, ko, size, &d), 0);
-	unlink(path);
-	rmdir(dir);
-}
 
 /* Frames in reverse order: nothing may take physical neighbours for linear ones. */
 static uint32_t frame(uint32_t page)
@@ -96,7 +79,7 @@ static int setup(void **state)
 	vm->vmm->code.ram = calloc(GUEST_RAM >> PAGE_SHIFT, 1);
 	vm->vmm->code.n_ram = GUEST_RAM >> PAGE_SHIFT;
 	module_init(vm, calloc(1, module_arena_size(&vm->cfg)));
-	assemble(&ko, &size);
+	module_assemble(source, &ko, &size);
 	assert_int_equal(module_patch(&p, "m.ko", ko, size, &d), 0);
 	assert_int_equal(image_load_module(&img, "m.ko", p.bytes, p.size, &damaged, &d), 0);
 	free(ko);

@@ -17,6 +17,7 @@
 #include "patcher/module_patch.h"
 #include "patcher/patch.h"
 #include "patcher/verify.h"
+#include "tests/unit/module_fixture.h"
 
 /* A window with a relocated operand inside, one behind a branch target, one by hop, a breakpoint; .init code. */
 static const char source[] = ".text\n"
@@ -37,24 +38,6 @@ struct module {
 	struct verify_source *src;
 };
 
-static void assemble(struct module *m)
-{
-	char dir[] = "/tmp/paravane.XXXXXX", path[64], command[256];
-	struct diag d = {0};
-	FILE *as;
-
-	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/m.ko", dir);
-	snprintf(command, sizeof(command), "as --32 -o %s -", path);
-	as = popen(command, "w");
-	assert_non_null(as);
-	fputs(source, as);
-	assert_int_equal(pclose(as), 0);
-	assert_int_equal(file_read(path, &m->ko, &m->size, &d), 0);
-	unlink(path);
-	rmdir(dir);
-}
-
 static int setup(void **state)
 {
 	struct module *m = calloc(1, sizeof(*m));
@@ -62,7 +45,7 @@ static int setup(void **state)
 	bool damaged;
 	uint8_t *copy;
 
-	assemble(m);
+	module_assemble(source, &m->ko, &m->size);
 	assert_int_equal(module_patch(&m->p, "m.ko", m->ko, m->size, &d), 0);
 	copy = malloc(m->size);
 	memcpy(copy, m->ko, m->size);
