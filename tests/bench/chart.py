@@ -3,6 +3,8 @@
 import math
 from xml.sax.saxutils import escape
 
+import targets
+
 WIDTH, LEFT, RIGHT, TOP, STEP, BAR = 860, 130, 70, 64, 30, 11
 SERIES = (("paravane", "#1f6fb4"), ("qemu", "#d98032"))
 
@@ -20,6 +22,9 @@ def svg(result):
     rows = list(bars(result))
     top = max((r for _, ratios in rows for r in ratios if r), default=10)
     decades = max(1, math.ceil(math.log10(top)))
+    reference = "native"
+    if result["native"] == targets.ORIENTATION:
+        reference = f"{targets.ORIENTATION}: {targets.ORIENTATION_MEANS}"
     low = -0.3  # 0.5: room for what comes out faster than native
     height = TOP + STEP * len(rows) + 20
 
@@ -29,7 +34,8 @@ def svg(result):
 
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
            f'font-size="12">', f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-           '<text x="12" y="22" font-size="15">Time of each row as a multiple of native (shorter is better)</text>']
+           f'<text x="12" y="22" font-size="15">Time of each row as a multiple of {reference} '
+           '(shorter is better)</text>']
     at = 12
     for name, colour in SERIES:
         out.append(f'<rect x="{at}" y="34" width="11" height="11" fill="{colour}"/>'

@@ -13,14 +13,15 @@ def member(inode, name, mode, data=b""):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def write(path, program, busybox):
+def write(path, program, busybox=None):
+    """Without a busybox: for machines that could not run it."""
     with open(program, "rb") as f:
         init = f.read()
-    with open(busybox, "rb") as f:
-        shell = f.read()
     members = [("bin", stat.S_IFDIR | 0o755, b""), ("proc", stat.S_IFDIR | 0o755, b""),
-               ("dev", stat.S_IFDIR | 0o755, b""), ("init", stat.S_IFREG | 0o755, init),
-               ("bin/busybox", stat.S_IFREG | 0o755, shell), ("bin/sh", stat.S_IFLNK | 0o777, b"busybox")]
+               ("dev", stat.S_IFDIR | 0o755, b""), ("init", stat.S_IFREG | 0o755, init)]
+    if busybox:
+        with open(busybox, "rb") as f:
+            members += [("bin/busybox", stat.S_IFREG | 0o755, f.read()), ("bin/sh", stat.S_IFLNK | 0o777, b"busybox")]
     archive = b"".join(member(i + 1, *m) for i, m in enumerate(members)) + member(0, "TRAILER!!!", 0)
     with open(path, "wb") as f:
         f.write(gzip.compress(archive, 6, mtime=0))

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Speed beside the host itself and beside QEMU: `make bench`.
 
-Runs tests/bench's program natively (on one CPU, as the guest has one), under paravane and under
+Runs tests/bench's program natively (on one CPU, as the guest has one; a 64-bit build of it where the host executes no
+32-bit code), under paravane and under
 qemu-system-i386 -accel tcg with the same kernel, initrd and memory; the runs alternate. Takes medians, prints the
 table with the targets, and writes results.json, results.md and bench.svg into docs/bench/. Judges nothing: the exit
 status says only whether every run came to its end.
@@ -10,7 +11,8 @@ status says only whether every run came to its end.
 Environment: RUNS (3), BUDGET (ms a row, 250), BIG (MiB of the big buffers, 1024), MEMORY (MiB of the guests, 512; the
 rows with a big buffer get another guest, with BIG + 512), KERNEL (686), MODES (of paravane, "auto"; the first is the
 one compared), ROWS (names or beginnings, commas between; -NAME leaves out; all),
-IDLE (seconds, 10; 0 leaves boot and idle out), OUT (docs/bench), B (build/rel), UML (a 32-bit User Mode Linux),
+IDLE (seconds, 10; 0 leaves boot and idle out), OUT (docs/bench), B (build/rel), UML (a User Mode Linux; linux.uml of
+the PATH),
 KEEP (a directory that gets the patched kernel and the initrd).
 """
 import json
@@ -61,7 +63,7 @@ def note(text):
 def rows_of(lines):
     found = {}
     for line in lines:
-        row = re.fullmatch(r"([a-z0-9-]+)\t(?:([0-9.]+)|failed.*)", line.strip())
+        row = re.fullmatch(r"([a-z0-9-]+)\t(?:([0-9.]+)|failed.*)", line.strip())  # "-": not possible there
         if row and row[2]:
             found[row[1]] = float(row[2])
         elif row:
@@ -69,17 +71,23 @@ def rows_of(lines):
     return found
 
 
-def native(work):
-    """The program on the host itself; no rows where that runs 64-bit programs only."""
-    command = [f"{B}/bench/bench", "-m", str(BUDGET), "-b", str(BIG), "-d", work, "-x", f"{work}/busybox"]
-    cpu = max(os.sched_getaffinity(0))
+def native_build():
+    """What the column is called, and the program: the guest's own, if the host can execute it."""
     try:
-        done = subprocess.run(command + ["--"] + [r for r in ROWS.split(",") if r], stdin=subprocess.DEVNULL,
-                              timeout=HANG, stdout=subprocess.PIPE, text=True,
-                              preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
-    except OSError as e:
-        note(f"no native rows: this host does not run i386 programs ({e.strerror})")
-        return {}
+        subprocess.run([f"{B}/bench/bench", "--exit"], check=True)
+        return "N", f"{B}/bench/bench"
+    except (OSError, subprocess.CalledProcessError):
+        return targets.ORIENTATION, f"{B}/bench/bench64"
+
+
+def native(work):
+    column, program = native_build()
+    busybox = f"{work}/busybox" if column == "N" else shutil.which("busybox")
+    command = [program, "-m", str(BUDGET), "-b", str(BIG), "-d", work] + (["-x", busybox] if busybox else [])
+    cpu = max(os.sched_getaffinity(0))
+    done = subprocess.run(command + ["--"] + [r for r in ROWS.split(",") if r], stdin=subprocess.DEVNULL,
+                          timeout=HANG, stdout=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
     return rows_of(done.stdout.splitlines())
 
 
@@ -96,9 +104,18 @@ def paravane(mode):
     return command
 
 
-def uml(work, memory, append):
-    return [os.environ["UML"], f"mem={memory}M", f"initrd={work}/initrd.gz", "con=null", "con0=null,fd:1",
-            "console=tty0"] + append.split()
+def is_64_bit(program):
+    with open(program, "rb") as f:
+        return f.read(5) == b"\x7fELF\x02"  # EI_CLASS
+
+
+def uml(program):
+    """A 64-bit one runs the 64-bit build, and no busybox."""
+    def command(work, memory, append):
+        archive = "initrd64.gz" if is_64_bit(program) else "initrd.gz"
+        return [program, f"mem={memory}M", f"initrd={work}/{archive}", "con=null", "con0=null,fd:1",
+                "console=tty0"] + append.split()
+    return command
 
 
 def cpu_seconds(pid):
@@ -175,12 +192,14 @@ def boot_and_idle(command, work):
 
 
 def prepare(work):
-    for f in (f"{GUESTS}/vmlinuz-{KERNEL}", f"{GUESTS}/busybox", f"{B}/bench/bench", f"{B}/paravane"):
+    for f in (f"{GUESTS}/vmlinuz-{KERNEL}", f"{GUESTS}/busybox", f"{B}/bench/bench", f"{B}/bench/bench64",
+              f"{B}/paravane"):
         if not os.path.exists(f):
             sys.exit(f"bench: {f} is absent: run make bench, which builds it")
     if not shutil.which("qemu-system-i386"):
         sys.exit("bench: qemu-system-i386 is not installed: run make setup")
     initrd.write(f"{work}/initrd.gz", f"{B}/bench/bench", f"{GUESTS}/busybox")
+    initrd.write(f"{work}/initrd64.gz", f"{B}/bench/bench64")
     shutil.copy(f"{GUESTS}/busybox", f"{work}/busybox")
     subprocess.run([f"{B}/paravane", "patch", f"{GUESTS}/vmlinuz-{KERNEL}", "-o", f"{work}/vmlinux.pv"],
                    check=True, stdout=subprocess.DEVNULL)
@@ -211,11 +230,11 @@ def machine_names():
     machines = {"native": None, "paravane": paravane(MODES[0]), "qemu": qemu}
     for mode in MODES[1:]:
         machines["paravane " + mode] = paravane(mode)
-    if os.environ.get("UML"):
-        machines["uml"] = uml
+    found = os.environ.get("UML") or shutil.which("linux.uml")
+    if found:
+        machines["uml 64-bit" if is_64_bit(found) else "uml"] = uml(found)
     else:
-        note("no User Mode Linux: Debian's package is a 64-bit one, which cannot run this i386 program; "
-             "UML=PATH names a 32-bit build")
+        note("no User Mode Linux (Debian's user-mode-linux): UML=PATH names one")
     return machines
 
 
@@ -241,8 +260,10 @@ def main():
             shutil.copytree(work, os.environ["KEEP"], dirs_exist_ok=True)
         samples, failed = run_all(work, machine_names())
     medians = {m: {r: statistics.median(v) for r, v in rows.items()} for m, rows in samples.items()}
+    column = native_build()[0]
     result = {"host": host(), "runs": RUNS, "budget_ms": BUDGET, "big_mib": BIG, "memory_mib": MEMORY,
-              "kernel": KERNEL, "modes": MODES, "geometric_mean": geometric_mean(medians),
+              "kernel": KERNEL, "modes": MODES, "native": column, "native_means": targets.native_means(column),
+              "geometric_mean": geometric_mean(medians),
               "medians": medians, "samples": samples}
     table = targets.table(result)
     print(table)

@@ -6,6 +6,7 @@
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 
+void (*const signal_return)(void) = NULL;
 static unsigned long entry;
 
 static void find_entry(void)
@@ -29,12 +30,9 @@ long vsys(long nr, long a, long b, long c, long d, long e)
 	return ret;
 }
 
-long raw_sys(long nr)
+bool raw_possible(void)
 {
-	long ret;
-
-	__asm__ volatile("int $0x80" : "=a"(ret) : "a"(nr) : "memory", "cc");
-	return ret;
+	return true;
 }
 
 void vsys_loop(unsigned n)
@@ -50,6 +48,8 @@ void vsys_loop(unsigned n)
 
 void raw_loop(unsigned n)
 {
+	long ret;
+
 	while (n--)
-		raw_sys(SYS_getppid);
+		__asm__ volatile("int $0x80" : "=a"(ret) : "a"(SYS_getppid) : "memory", "cc");
 }
