@@ -3,23 +3,7 @@
 # The loop of audit, patch and run: code that nothing in the image leads to is patched once a run has been there, and
 # the verifier proves its page; a run report that is none is refused, and no output is left.
 cd "$(dirname "$0")/../.." || exit 1
-B=${B:-build/rel}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-n=0
-failed=0
-
-result() # status name
-{
-	n=$((n + 1))
-	if [ "$1" -eq 0 ]; then
-		echo "ok $n - $2"
-	else
-		head -n 20 "$work/out" | sed 's/^/# /'
-		echo "not ok $n - $2"
-		failed=1
-	fi
-}
+. tests/audit/lib.sh
 
 cat >"$work/s" <<'S'
 .globl _start, next
@@ -111,5 +95,4 @@ echo "{\"version\": 1, \"image_sha256\": \"$(printf '1%.0s' {1..64})\", \"sites\
 refused "of another image" 'bad: the report is about another image'
 rm "$work/bad"
 refused "not there" 'bad: No such file'
-echo "1..$n"
-exit $failed
+finish

@@ -3,16 +3,12 @@
 # The HTML report in a browser: that it draws itself, how long that takes, and what a reader does with it
 # (page_steps.js), for a small image with a run report, the 686 kernel, the amd64 kernel and two images compared.
 cd "$(dirname "$0")/../.." || exit 1
-B=${B:-build/rel}
 browser=$(command -v chromium || command -v chromium-browser)
 if [ -z "$browser" ]; then
 	echo "1..0 # SKIP chromium is not installed"
 	exit 0
 fi
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-n=0
-failed=0
+. tests/audit/lib.sh
 
 dom() # page, with the steps behind it
 {
@@ -41,27 +37,15 @@ page() # name file
 	local line
 
 	dom "$2"
-	n=$((n + 1))
 	line=$(attribute ready)
-	if [ -n "$line" ]; then
-		echo "# $1: drawn $line ms after the start of loading, $(stat -c %s "$2") bytes, $(attribute scroll) ms a scroll"
-		echo "ok $n - $1: draws itself"
-	else
-		tail -n 5 "$work/err" | sed 's/^/# /'
-		echo "not ok $n - $1: draws itself"
-		failed=1
-		return
-	fi
+	tail -n 5 "$work/err" >"$work/out"
+	[ -n "$line" ]
+	result $? "$1: draws itself" || return
+	echo "# $1: drawn $line ms after the start of loading, $(stat -c %s "$2") bytes, $(attribute scroll) ms a scroll"
 	while read -r line; do
-		n=$((n + 1))
-		case $line in
-		"ok "*) echo "ok $n - $1: ${line#ok }" ;;
-		*)
-			echo "# $line"
-			echo "not ok $n - $1: ${line:-no results}"
-			failed=1
-			;;
-		esac
+		echo "${line:-no results}" >"$work/out"
+		[ "${line#ok }" != "$line" ]
+		result $? "$1: ${line#ok }"
 	done <<<"$(attribute results)"
 }
 
@@ -78,13 +62,11 @@ for kernel in 686 amd64; do
 		"$B/paravane" audit build/guests/vmlinuz-$kernel --html "$work/html" >/dev/null
 		page "kernel $kernel" "$work/html"
 	else
-		n=$((n + 1))
-		echo "ok $n - kernel $kernel # SKIP no kernel: make guests"
+		skip "kernel $kernel" "no kernel: make guests"
 	fi
 done
 if [ -r build/guests/vmlinuz-686 ] && [ -r build/guests/vmlinuz-686-pae ]; then
 	"$B/paravane" audit --diff build/guests/vmlinuz-686 build/guests/vmlinuz-686-pae --html "$work/html" >/dev/null
 	page "two kernels compared" "$work/html"
 fi
-echo "1..$n"
-exit $failed
+finish

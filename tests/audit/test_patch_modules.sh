@@ -3,24 +3,8 @@
 # patch --modules: a module, a tree and an initramfs, plain and packed; undone byte for byte; everything else as it was;
 # signatures; what cannot be patched is named, and nothing half-written is left.
 cd "$(dirname "$0")/../.." || exit 1
-B=${B:-build/rel}
+. tests/audit/lib.sh
 pv=$B/paravane
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-n=0
-failed=0
-
-result() # status name
-{
-	n=$((n + 1))
-	if [ "$1" -eq 0 ]; then
-		echo "ok $n - $2"
-	else
-		head -n 20 "$work/out" | sed 's/^/# /'
-		echo "not ok $n - $2"
-		failed=1
-	fi
-}
 
 run() # expected status, then the command
 {
@@ -203,5 +187,4 @@ if [ -s build/guests/modules-686.tar ]; then
 	result $? "and undone byte for byte"
 fi
 chmod -R u+w "$work"
-echo "1..$n"
-exit $failed
+finish

@@ -3,25 +3,7 @@
 # Every form of the audit's report against its format and against the JSON one: of a small image with a site of each
 # tactic and a run report, of the two kernels where they are, and of two images compared.
 cd "$(dirname "$0")/../.." || exit 1
-B=${B:-build/rel}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-n=0
-failed=0
-
-result() # status name
-{
-	n=$((n + 1))
-	case $1 in
-	0) echo "ok $n - $2" ;;
-	77) echo "ok $n - $2 # SKIP $(tail -n 1 "$work/out")" ;;
-	*)
-		head -n 20 "$work/out" | sed 's/^/# /'
-		echo "not ok $n - $2"
-		failed=1
-		;;
-	esac
-}
+. tests/audit/lib.sh
 
 check() # form file name
 {
@@ -53,8 +35,7 @@ for kernel in 686 amd64; do
 	if [ -r "build/guests/vmlinuz-$kernel" ]; then
 		forms "kernel $kernel" "build/guests/vmlinuz-$kernel"
 	else
-		echo "no kernel: make guests" >"$work/out"
-		result 77 "kernel $kernel"
+		skip "kernel $kernel" "no kernel: make guests"
 	fi
 done
 
@@ -119,5 +100,4 @@ sed 's/"count": 30/"count": -1/' "$work/run" >"$work/run.bad"
 refused "run report: exits" 'exits\[0\]: needs reason' "$work/an image, 100%" --runtime "$work/run.bad" --html "$work/no.html"
 sed 's/"seconds": 2.5/"seconds": "x"/' "$work/run" >"$work/run.bad"
 refused "run report: seconds" 'run.bad: seconds' "$work/an image, 100%" --runtime "$work/run.bad" --html "$work/no.html"
-echo "1..$n"
-exit $failed
+finish

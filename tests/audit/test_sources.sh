@@ -4,23 +4,7 @@
 # each place where a debug file may stand, in kernels and modules, in every form of report; a file that does not belong is
 # refused, and DWARF that is damaged is named and costs nothing else.
 cd "$(dirname "$0")/../.." || exit 1
-B=${B:-build/rel}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-n=0
-failed=0
-
-result() # status name
-{
-	n=$((n + 1))
-	if [ "$1" -eq 0 ]; then
-		echo "ok $n - $2"
-	else
-		head -n 20 "$work/out" | cut -c 1-400 | sed 's/^/# /'
-		echo "not ok $n - $2"
-		failed=1
-	fi
-}
+. tests/audit/lib.sh
 
 audit() # arguments: the report in $work/r.json
 {
@@ -208,5 +192,4 @@ cp "$work/m.ko" "$work/lib/second.ko"
 "$B/paravane" audit --modules "$work/lib" --debug "$work/m.ko.debug" >"$work/out" 2>&1
 [ $? -eq 2 ] && grep -q 'holds 2 modules, the file is of one: give --debug-dir' "$work/out"
 result $? "refused: one debug file for two modules"
-echo "1..$n"
-exit $failed
+finish
