@@ -8,10 +8,32 @@
 #define FEATURE_ALWAYS (3 * 32 + 21)
 #define LENGTH_MAX 256 /* of one entry: lengths in the tables are bytes */
 
-size_t context_find(const struct targets *t, uint64_t va, size_t len, const struct context **out, size_t max)
+/*
+ * The unwinder meets a replacement where it was copied to; objtool makes the entries there fit both. ORC of the place
+ * itself would be what stands behind the code before.
+ */
+static struct context orc_context(const struct targets *t, uint64_t va, const struct context *found, size_t n)
+{
+	uint64_t at = va;
+
+	for (size_t i = 0; i < n; i++) {
+		if (found[i].role != CONTEXT_REPLACEMENT)
+			continue;
+		at = found[i].other + (va - found[i].start);
+		break;
+	}
+	return (struct context){.start = va,
+				.end = va + 1,
+				.feature = CONTEXT_NO_FEATURE,
+				.source = TARGET_ORC,
+				.frame = orc_at(t->orc, at)};
+}
+
+size_t context_find(const struct targets *t, uint64_t va, size_t len, struct context *out, size_t max)
 {
 	uint64_t from = va < LENGTH_MAX ? 0 : va - LENGTH_MAX;
 	size_t lo = 0, hi = t->n_contexts, n = 0;
+	bool orc = t->orc && max;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
@@ -21,9 +43,13 @@ size_t context_find(const struct targets *t, uint64_t va, size_t len, const stru
 		else
 			hi = mid;
 	}
-	for (; lo < t->n_contexts && t->contexts[lo].start < va + len && n < max; lo++)
+	for (; lo < t->n_contexts && t->contexts[lo].start < va + len && n < max - orc; lo++)
 		if (t->contexts[lo].end > va)
-			out[n++] = &t->contexts[lo];
+			out[n++] = t->contexts[lo];
+	if (orc) {
+		out[n] = orc_context(t, va, out, n);
+		n++;
+	}
 	return n;
 }
 
@@ -46,6 +72,8 @@ const char *context_table(const struct context *c)
 		return "paravirt";
 	case TARGET_SMP_LOCK:
 		return "smp locks";
+	case TARGET_ORC:
+		return "ORC";
 	default:
 		return "?";
 	}
@@ -139,6 +167,9 @@ void context_describe(const struct context *c, const struct image *img, char *bu
 		break;
 	case TARGET_SMP_LOCK:
 		snprintf(buf, cap, "a LOCK prefix that becomes DS on one processor");
+		break;
+	case TARGET_ORC:
+		orc_describe(&c->frame, buf, cap);
 		break;
 	default:
 		snprintf(buf, cap, "?");

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "patcher/image.h"
+#include "patcher/orc.h"
 
 enum context_role {
 	CONTEXT_SITE,	     /* the place that the table is about */
@@ -29,10 +30,14 @@ struct context {
 	bool inverted;	  /* the replacement is for CPUs without the feature */
 	uint8_t source;	  /* enum target_source: the table */
 	uint8_t role;	  /* enum context_role */
+	struct orc_frame frame; /* of ORC */
 };
 
-/* Entries that cover any of the len bytes at va, in the order of their start; how many, at most max. */
-size_t context_find(const struct targets *t, uint64_t va, size_t len, const struct context **out, size_t max);
+/*
+ * Entries that cover any of the len bytes at va, in the order of their start, and what ORC says of va, if there is ORC;
+ * how many, at most max.
+ */
+size_t context_find(const struct targets *t, uint64_t va, size_t len, struct context *out, size_t max);
 #define CONTEXT_MAX 8
 
 /* "alternatives", "exception table", ... */

@@ -112,6 +112,7 @@ enum target_source {
 	TARGET_FTRACE_SITE,
 	TARGET_BRANCH,
 	TARGET_RUN, /* a run report: something executed there, whatever led to it */
+	TARGET_ORC, /* of contexts only: control need not arrive where an entry starts */
 	TARGET_SOURCE_COUNT
 };
 struct target {
@@ -130,6 +131,7 @@ struct targets {
 	size_t n_rewritten;
 	struct context *contexts; /* what tables say of places (context.h); sorted by start */
 	size_t n_contexts;
+	struct orc *orc; /* the unwind tables (orc.h), or NULL */
 };
 
 /*

@@ -34,7 +34,7 @@ const struct plan_site *report_plan_site(const struct analysis *a, const struct 
 
 char *report_context_line(const struct image *img, const struct targets *t, const struct cfg_site *site)
 {
-	const struct context *found[CONTEXT_MAX];
+	struct context found[CONTEXT_MAX];
 	size_t n = context_find(t, site->va, site->len, found, CONTEXT_MAX), size;
 	char *line = NULL;
 	FILE *f = open_memstream(&line, &size);
@@ -42,8 +42,8 @@ char *report_context_line(const struct image *img, const struct targets *t, cons
 	for (size_t i = 0; f && i < n; i++) {
 		char text[256];
 
-		context_describe(found[i], img, text, sizeof(text));
-		fprintf(f, "%s%s: %s", i ? "; " : "", context_table(found[i]), text);
+		context_describe(&found[i], img, text, sizeof(text));
+		fprintf(f, "%s%s: %s", i ? "; " : "", context_table(&found[i]), text);
 	}
 	if (f && !fclose(f))
 		return line;
@@ -183,14 +183,14 @@ static void print_symbol(const struct image *img, uint64_t va, FILE *f)
 void report_context_text(const struct image *img, const struct targets *t, const struct cfg_site *site,
 			 const char *indent, FILE *f)
 {
-	const struct context *found[CONTEXT_MAX];
+	struct context found[CONTEXT_MAX];
 	size_t n = context_find(t, site->va, site->len, found, CONTEXT_MAX);
 
 	for (size_t i = 0; i < n; i++) {
 		char text[256];
 
-		context_describe(found[i], img, text, sizeof(text));
-		fprintf(f, "%s%s: %s\n", indent, context_table(found[i]), text);
+		context_describe(&found[i], img, text, sizeof(text));
+		fprintf(f, "%s%s: %s\n", indent, context_table(&found[i]), text);
 	}
 }
 

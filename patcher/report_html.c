@@ -195,16 +195,16 @@ static json_t *source_json(struct texts *t, const struct analysis *a, const stru
 static json_t *context_json(struct texts *t, const struct image *img, const struct targets *targets,
 			    const struct cfg_site *site)
 {
-	const struct context *found[CONTEXT_MAX];
+	struct context found[CONTEXT_MAX];
 	size_t n = context_find(targets, site->va, site->len, found, CONTEXT_MAX);
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++) {
 		char text[256];
 
-		context_describe(found[i], img, text, sizeof(text));
-		json_array_append_new(
-		    list, json_pack("[o, o]", text_number(t, context_table(found[i])), text_number(t, text)));
+		context_describe(&found[i], img, text, sizeof(text));
+		json_array_append_new(list, json_pack("[o, o]", text_number(t, context_table(&found[i])),
+						      text_number(t, text)));
 	}
 	return list;
 }

@@ -38,23 +38,37 @@ json_t *report_symbol_json(const struct image *img, uint64_t va)
 			 (json_int_t)(va - sym->va));
 }
 
+/* type, sp, bp and signal of an entry of ORC; null of the other tables */
+static json_t *orc_json(const struct context *c)
+{
+	char sp[ORC_PLACE_MAX], bp[ORC_PLACE_MAX];
+
+	if (c->source != TARGET_ORC)
+		return json_null();
+	orc_sp(&c->frame, sp, sizeof(sp));
+	orc_bp(&c->frame, bp, sizeof(bp));
+	return json_pack("{s:s, s:o, s:o, s:b}", "type", orc_type_name(&c->frame), "sp",
+			 report_string(*sp ? sp : NULL), "bp", report_string(*bp ? bp : NULL), "signal",
+			 (int)c->frame.signal);
+}
+
 json_t *report_context_json(const struct image *img, const struct targets *t, const struct cfg_site *site)
 {
 	static const char *const roles[] = {"site", "replacement", "fixup", "target"};
-	const struct context *found[CONTEXT_MAX];
+	struct context found[CONTEXT_MAX];
 	size_t n = context_find(t, site->va, site->len, found, CONTEXT_MAX);
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++) {
 		char text[256], feature[32];
 
-		context_describe(found[i], img, text, sizeof(text));
-		context_feature(found[i], feature, sizeof(feature));
-		json_array_append_new(list,
-				      json_pack("{s:s, s:s, s:o, s:b, s:o}", "table", context_table(found[i]),
-						"role", roles[found[i]->role], "feature",
-						report_string(*feature ? feature : NULL), "inverted",
-						(int)found[i]->inverted, "text", report_string(text)));
+		context_describe(&found[i], img, text, sizeof(text));
+		context_feature(&found[i], feature, sizeof(feature));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:b, s:o, s:o}", "table",
+						      context_table(&found[i]), "role", roles[found[i].role],
+						      "feature", report_string(*feature ? feature : NULL),
+						      "inverted", (int)found[i].inverted, "text",
+						      report_string(text), "orc", orc_json(&found[i])));
 	}
 	return list;
 }

@@ -108,12 +108,12 @@ static struct shift *find_shifts(struct image *img, Elf *elf)
 /* What a replacement is copied over; 0 if no table says so. */
 static uint64_t replaced_by(const struct cfg *cfg, const struct cfg_site *site)
 {
-	const struct context *found[CONTEXT_MAX];
+	struct context found[CONTEXT_MAX];
 	size_t n = context_find(cfg->targets, site->va, site->len, found, CONTEXT_MAX);
 
 	for (size_t i = 0; i < n; i++)
-		if (found[i]->role == CONTEXT_REPLACEMENT)
-			return found[i]->other;
+		if (found[i].role == CONTEXT_REPLACEMENT)
+			return found[i].other;
 	return 0;
 }
 

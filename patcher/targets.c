@@ -251,6 +251,7 @@ int targets_collect(struct targets *t, struct image *img, struct diag *d)
 	if (!c.err && img->container != IMAGE_RAW && img->container != IMAGE_PE) {
 		collect_tables(&c);
 		collect_patch_sites(&c);
+		collect_orc(&c);
 	}
 	free(c.code);
 	if (c.err) {
@@ -285,5 +286,6 @@ void targets_free(struct targets *t)
 	free(t->targets);
 	free(t->rewritten);
 	free(t->contexts);
+	orc_free(t->orc);
 	memset(t, 0, sizeof(*t));
 }

@@ -6,6 +6,7 @@
 #include "patcher/context.h"
 #include "patcher/image.h"
 #include "patcher/image_internal.h"
+#include "patcher/orc.h"
 
 struct collect {
 	struct targets *t;
@@ -77,8 +78,9 @@ size_t table_pick(struct collect *c, const struct table *t, const size_t *stride
 /* Note that entries of a table name nothing. */
 void table_note_bad(struct collect *c, const struct table *t, size_t bad, size_t n);
 
-/* targets_tables.c, targets_patching.c */
+/* targets_tables.c, targets_patching.c, orc.c */
 void collect_tables(struct collect *c);
 void collect_patch_sites(struct collect *c);
+void collect_orc(struct collect *c);
 
 #endif

@@ -11,15 +11,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 echo "1..6"
 
-# The ELF inside a bzImage (boot protocol 2.08: payload_offset, payload_length), compressed by xz as Debian does.
-payload_of()
-{
-	local setup offset length
-	setup=$(($(od -An -tu1 -j $((0x1f1)) -N1 "$1")))
-	offset=$(($(od -An -tu4 -j $((0x248)) -N4 "$1")))
-	length=$(($(od -An -tu4 -j $((0x24c)) -N4 "$1")))
-	tail -c +$(((setup + 1) * 512 + offset + 1)) "$1" | head -c "$length" | xz -dc --single-stream
-}
+. tests/boot/payload.sh
 
 for kernel in 686 686-pae amd64; do
 	payload_of "$guests/vmlinuz-$kernel" >"$work/vmlinux" 2>"$work/err"

@@ -4,11 +4,26 @@
  * -DFUZZ_LIBFUZZER -fsanitize=fuzzer); the plain program takes a number of mutations of its own fixtures, or
  * files to replay. A failing input of a numbered run is reproduced by its seed, which is printed with -v.
  */
+#include "patcher/context.h"
 #include "patcher/image.h"
 #include "tests/unit/kernel_fixture.h"
 #include "tests/unit/pe_fixture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void see_contexts(const struct image *img, const struct targets *t, uint64_t va)
+{
+	struct context found[CONTEXT_MAX];
+	size_t n = context_find(t, va, 1, found, CONTEXT_MAX);
+
+	for (size_t i = 0; i < n; i++) {
+		char text[256];
+
+		context_describe(&found[i], img, text, sizeof(text));
+		if (!*text)
+			abort();
+	}
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -22,8 +37,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	fd = fx_file(data, size, path);
 	if (!image_load(&img, path, false, 0, 0, &d)) {
-		if (!targets_collect(&t, &img, &d))
+		if (!targets_collect(&t, &img, &d)) {
+			for (size_t i = 0; i < t.n_targets; i += 5)
+				see_contexts(&img, &t, t.targets[i].va);
 			targets_free(&t);
+		}
 		for (size_t i = 0; i < img.n_symbols; i += 17)
 			image_symbol_at(&img, img.symbols[i].va + 1);
 		image_free(&img);
@@ -39,9 +57,9 @@ static const struct fx_options options[] = {
     {.width = 32, .symtab = true, .boundary_symbols = true},
     {.width = 32, .kallsyms = FX_KS_6_1},
     {.width = 32, .kallsyms = FX_KS_4_4, .no_relocs = true},
-    {.width = 64, .kallsyms = FX_KS_PERCPU},
+    {.width = 64, .kallsyms = FX_KS_PERCPU, .orc = FX_ORC_4_14},
     {.width = 64, .symtab = true, .rel_section = true},
-    {.width = 64, .kallsyms = FX_KS_6_2},
+    {.width = 64, .kallsyms = FX_KS_6_2, .orc = FX_ORC_6_3},
     {.width = 32, .kallsyms = FX_KS_6_4, .no_sections = true, .multiboot = true},
 };
 #define N_OPTIONS (sizeof(options) / sizeof(*options))

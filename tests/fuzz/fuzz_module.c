@@ -63,6 +63,8 @@ static const char text[] =
     ".section __jump_table, \"aw\"\n.long label - ., on - .; .long key - ., 0\n"
     ".section __bug_table, \"aw\"\n.long bug - ., 0, 0\n"
     ".section .smp_locks, \"a\"\n.long alt - .\n"
+    ".section .orc_unwind_ip, \"a\"\n.long init_module - ., alt - ., on - .\n"
+    ".section .orc_unwind, \"a\"\n.short 8, 0, 5, 16, -16, 0x15, 0, 0, 0x400\n"
     ".section __mcount_loc, \"a\"\n.long init_module, 0\n.data\nkey: .long .Lf, 0\n";
 
 struct seed {

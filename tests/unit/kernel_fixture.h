@@ -41,11 +41,14 @@
 
 enum fx_kallsyms { FX_KS_NONE, FX_KS_6_1, FX_KS_4_4, FX_KS_6_2, FX_KS_6_4, FX_KS_PERCPU };
 
+enum fx_orc { FX_ORC_NONE, FX_ORC_4_14, FX_ORC_6_3, FX_ORC_6_4 };
+
 struct fx_options {
 	int width;
 	enum fx_kallsyms kallsyms;
 	bool symtab, boundary_symbols, no_sections, no_relocs, multiboot;
 	bool rel_section; /* relocations as --emit-relocs leaves them, instead of the list */
+	enum fx_orc orc;  /* of x86-64: the layout */
 };
 
 struct fx_section {
@@ -250,6 +253,41 @@ static inline void fx_tables(struct fixture *f)
 	}
 }
 
+/* One entry of ORC: registers and types are Linux's numbers up to 6.2, type 3 for the end of the stack. */
+static inline void fx_orc_entry(struct fixture *f, uint64_t va, int sp_reg, int sp, int bp_reg, int bp,
+				int type)
+{
+	struct fx_section *s = fx_section(f, ".orc_unwind");
+	unsigned bits = sp_reg | bp_reg << 4, end = type == 3, is_signal = type == 1;
+
+	if (f->o.orc == FX_ORC_6_4)
+		bits |= (end ? 1 : sp_reg ? type + 2 : 0) << 8 | is_signal << 11;
+	else
+		bits |= (end ? 0 : type) << 8 | end << (f->o.orc == FX_ORC_6_3 ? 11 : 10) |
+			(f->o.orc == FX_ORC_6_3 && is_signal) << 10;
+	fx_prel(fx_section(f, ".orc_unwind_ip"), va);
+	fx_put(s, (uint16_t)sp, 2);
+	fx_put(s, (uint16_t)bp, 2);
+	fx_put(s, bits, 2);
+}
+
+/* Functions 0 to 19, with a PUSH %rbp at FX_CLI; entry code behind them, then nothing up to the end. */
+static inline void fx_orc(struct fixture *f)
+{
+	if (!f->o.orc)
+		return;
+	fx_add_section(f, ".orc_unwind_ip", 0);
+	fx_add_section(f, ".orc_unwind", 0);
+	for (int i = 0; i < FX_TABLE; i++) {
+		fx_orc_entry(f, fx_function(f, i), 5, 8, 0, 0, 0);
+		fx_orc_entry(f, fx_function(f, i) + FX_CLI, 5, 16, 1, -16, 0);
+	}
+	fx_orc_entry(f, fx_function(f, FX_TABLE), 5, 8, 0, 0, 1);
+	fx_orc_entry(f, fx_function(f, FX_TABLE + 1), 9, -8, 0, 0, 2);
+	fx_orc_entry(f, fx_function(f, FX_TABLE + 2), 0, 0, 0, 0, 3);
+	fx_orc_entry(f, fx_function(f, FX_TABLE + 3), 0, 0, 0, 0, 0);
+}
+
 static inline void fx_kallsyms(struct fixture *f)
 {
 	struct fx_section *ro = fx_section(f, ".rodata");
@@ -345,6 +383,7 @@ static inline void fx_make(struct fixture *f, const struct fx_options *o)
 			fx_symbol(f, fx_function(f, FX_FUNCTIONS) + i / 12, 't', name);
 		}
 	fx_tables(f);
+	fx_orc(f);
 	fx_kallsyms(f);
 	if (o->multiboot) {
 		struct fx_section *t = fx_section(f, ".text");

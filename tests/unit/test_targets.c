@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "patcher/image.h"
+#include "patcher/orc.h"
 #include "tests/unit/kernel_fixture.h"
 
 static bool has_target(const struct targets *t, uint64_t va, enum target_source source)
@@ -169,6 +170,105 @@ static void test_damaged_table(void **state)
 	}
 }
 
+static struct targets orc_collect(struct fixture *f, struct image *img)
+{
+	struct targets t;
+	struct diag d = {0};
+	char path[64];
+	size_t n;
+	uint8_t *p = fx_elf(f, &n);
+	int fd = fx_file(p, n, path);
+
+	if (image_load(img, path, false, 0, 0, &d) || targets_collect(&t, img, &d))
+		fail_msg("%s", d.text);
+	close(fd);
+	free(p);
+	return t;
+}
+
+static void expect_orc(const struct targets *t, uint64_t va, const char *type, const char *sp, const char *bp,
+		       bool is_signal)
+{
+	char text[ORC_PLACE_MAX];
+	struct orc_frame frame = orc_at(t->orc, va);
+
+	assert_string_equal(orc_type_name(&frame), type);
+	assert_string_equal(orc_sp(&frame, text, sizeof(text)), sp);
+	assert_string_equal(orc_bp(&frame, text, sizeof(text)), bp);
+	assert_int_equal(frame.signal, is_signal);
+}
+
+static void test_orc(void **state)
+{
+	static struct fixture f;
+
+	(void)state;
+	for (enum fx_orc layout = FX_ORC_4_14; layout <= FX_ORC_6_4; layout++) {
+		struct image img;
+		struct targets t;
+
+		fx_make(&f, &(struct fx_options){.width = 64, .symtab = true, .orc = layout});
+		t = orc_collect(&f, &img);
+		assert_int_equal(img.n_notes, 0);
+		assert_non_null(t.orc);
+		expect_orc(&t, fx_function(&f, 0) - 1, "no entry", "", "", false);
+		expect_orc(&t, fx_function(&f, 3) + FX_CLI - 1, "call", "sp+8", "", false);
+		expect_orc(&t, fx_function(&f, 3) + FX_CLI, "call", "sp+16", "prevsp-16", false);
+		expect_orc(&t, fx_function(&f, FX_TABLE), "regs", "sp+8", "", layout != FX_ORC_4_14);
+		expect_orc(&t, fx_function(&f, FX_TABLE + 1), "regs (partial)", "(sp)-8", "", false);
+		expect_orc(&t, fx_function(&f, FX_TABLE + 2), "end of stack", "", "", false);
+		expect_orc(&t, fx_function(&f, FX_TABLE + 3), "undefined", "", "", false);
+		targets_free(&t);
+		image_free(&img);
+		fx_free(&f);
+	}
+}
+
+/* Damage is named, and what it spares is still read: the entries by halves, by kind, by address. */
+static void test_orc_damaged(void **state)
+{
+	static const char *const told[] = {
+	    ".orc_unwind at 0x%llx: 44 addresses for 43 entries; going on with the 43 that both have",
+	    ".orc_unwind at 0x%llx: 1 of 44 entries have a type or register that Linux does not have",
+	    ".orc_unwind_ip at 0x%llx: 1 of 44 entries name no code; skipped those",
+	    "ORC: .orc_unwind_ip without the other table; skipped",
+	};
+	static struct fixture f;
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(told) / sizeof(*told); k++) {
+		struct fx_section *ip, *entries;
+		struct targets t;
+		struct image img;
+		char note[128];
+
+		fx_make(&f, &(struct fx_options){.width = 64, .symtab = true, .orc = FX_ORC_4_14});
+		ip = fx_section(&f, ".orc_unwind_ip");
+		entries = fx_section(&f, ".orc_unwind");
+		if (k == 0)
+			entries->size -= 2;
+		else if (k == 1)
+			entries->data[4] = 0x0a; /* ORC_REG_* ends at 9 */
+		else if (k == 2)
+			ip->data[3] = 0x30;
+		else
+			entries->name = ".gone";
+		t = orc_collect(&f, &img);
+		snprintf(note, sizeof(note), told[k], (unsigned long long)(k == 2 ? ip->va : entries->va));
+		assert_int_equal(img.n_notes, 1);
+		assert_string_equal(img.notes[0], note);
+		assert_int_equal(count(&t, TARGET_JUMP_LABEL_SITE), FX_TABLE);
+		assert_int_equal(!t.orc, k == 3);
+		if (t.orc)
+			expect_orc(&t, fx_function(&f, 3) + FX_CLI, "call", "sp+16", "prevsp-16", false);
+		if (k == 1)
+			expect_orc(&t, fx_function(&f, 0), "invalid", "", "", false);
+		targets_free(&t);
+		image_free(&img);
+		fx_free(&f);
+	}
+}
+
 /* Floors a little under what Debian's 6.1 kernels hold, so that a point release does not fail them. */
 static void check_real(const char *path, const size_t *floors)
 {
@@ -255,8 +355,10 @@ static void test_amd64(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_fixture), cmocka_unit_test(test_damaged_table), cmocka_unit_test(test_686),
-	    cmocka_unit_test(test_686_pae), cmocka_unit_test(test_amd64),
+	    cmocka_unit_test(test_fixture), cmocka_unit_test(test_damaged_table),
+	    cmocka_unit_test(test_orc),	    cmocka_unit_test(test_orc_damaged),
+	    cmocka_unit_test(test_686),	    cmocka_unit_test(test_686_pae),
+	    cmocka_unit_test(test_amd64),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
