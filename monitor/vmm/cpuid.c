@@ -25,16 +25,16 @@
 
 /* Bits that depend on state which the host's XCR0 may not enable. */
 #define L1C_XSAVE BIT(26)
-#define L1C_OSXSAVE BIT(27) /* follows the guest's CR4, not the host's */
+#define L1C_OSXSAVE BIT(27)		      /* follows the guest's CR4, not the host's */
 #define L1C_AVX (BIT(12) | BIT(28) | BIT(29)) /* FMA AVX F16C */
-#define L7B_AVX BIT(5)				/* AVX2 */
+#define L7B_AVX BIT(5)			      /* AVX2 */
 #define L7B_AVX512 (BIT(16) | BIT(17) | BIT(21) | BIT(28) | BIT(30) | BIT(31)) /* F DQ IFMA CD BW VL */
-#define L7C_AVX (BIT(9) | BIT(10))		/* VAES VPCLMULQDQ */
+#define L7C_AVX (BIT(9) | BIT(10))					       /* VAES VPCLMULQDQ */
 #define L7C_AVX512 (BIT(1) | BIT(6) | BIT(11) | BIT(12) | BIT(14)) /* VBMI VBMI2 VNNI BITALG VPOPCNTDQ */
-#define L7D_AVX512 BIT(8)			/* VP2INTERSECT */
-#define L71A_AVX BIT(4)				/* AVX-VNNI */
-#define L71A_AVX512 BIT(5)			/* AVX512_BF16 */
-#define E1C_AVX (BIT(11) | BIT(16))		/* XOP FMA4 */
+#define L7D_AVX512 BIT(8)					   /* VP2INTERSECT */
+#define L71A_AVX BIT(4)						   /* AVX-VNNI */
+#define L71A_AVX512 BIT(5)					   /* AVX512_BF16 */
+#define E1C_AVX (BIT(11) | BIT(16))				   /* XOP FMA4 */
 #define XCR0_AVX 6u
 #define XCR0_AVX512 0xe6u
 
@@ -210,7 +210,10 @@ static void xsave_leaf(const struct vm *vm, uint32_t subleaf, uint32_t out[4])
 	}
 }
 
-/* KVM's paravirtual leaves, Linux Documentation/virt/kvm/x86/cpuid.rst: the clock and nothing else. */
+/*
+ * KVM's paravirtual leaves, Linux Documentation/virt/kvm/x86/cpuid.rst: the clock, and that no port is slow. Without the
+ * latter Linux writes to port 0x80 after most accesses to a legacy chip, and each of these writes is an exit.
+ */
 static void hypervisor_leaf(const struct vm *vm, uint32_t leaf, uint32_t out[4])
 {
 	switch (leaf) {
@@ -219,7 +222,9 @@ static void hypervisor_leaf(const struct vm *vm, uint32_t leaf, uint32_t out[4])
 		mem_copy(&out[CPUID_EBX], "KVMKVMKVM\0\0\0", 12);
 		break;
 	case KVM_BASE + 1:
-		out[CPUID_EAX] = BIT(0) | BIT(3) | BIT(24); /* CLOCKSOURCE, CLOCKSOURCE2, CLOCKSOURCE_STABLE */
+		out[CPUID_EAX] = BIT(0) | BIT(3) |
+				 BIT(24) | /* CLOCKSOURCE, CLOCKSOURCE2, CLOCKSOURCE_STABLE */
+				 BIT(1);   /* NOP_IO_DELAY */
 		break;
 	case HOLE_LEAF: /* hypercalls/abi.h */
 		out[CPUID_EAX] = vm->cfg.hole_base;
@@ -298,7 +303,8 @@ void cpuid_ask(struct vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 	bool osxsave = vm->vcpu.cr4 & CR4_OSXSAVE; /* the one thing that an answer depends on */
 
 	if (!a->valid || a->leaf != leaf || a->subleaf != subleaf || a->osxsave != osxsave) {
-		*a = (struct cpuid_answer){.leaf = leaf, .subleaf = subleaf, .valid = true, .osxsave = osxsave};
+		*a = (struct cpuid_answer){
+		    .leaf = leaf, .subleaf = subleaf, .valid = true, .osxsave = osxsave};
 		cpuid_read(vm, leaf, subleaf, a->out);
 	}
 	mem_copy(out, a->out, sizeof(a->out));

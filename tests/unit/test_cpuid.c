@@ -86,7 +86,7 @@ static void paravirtual(void **state)
 	assert_int_equal(r[CPUID_EAX], 0x40000001);
 	assert_memory_equal(&r[CPUID_EBX], "KVMKVMKVM\0\0\0", 12);
 	cpuid_read(vm, 0x40000001, 0, r);
-	assert_int_equal(r[CPUID_EAX], 1 << 0 | 1 << 3 | 1 << 24);
+	assert_int_equal(r[CPUID_EAX], 1 << 0 | 1 << 1 | 1 << 3 | 1 << 24);
 	assert_int_equal(r[CPUID_EDX], 0);
 	cpuid_read(vm, 0x40000100, 0, r);
 	assert_int_equal(r[CPUID_EAX], 0xf8000000);
