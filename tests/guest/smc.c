@@ -30,10 +30,11 @@ static void put_return(uint8_t *at, uint32_t value) /* mov $value, %eax; ret */
 }
 
 /* A function of the kernel's text, so of a verified page once patched. */
-extern uint8_t victim[], victim_end[], victim_self[], neighbour[];
+extern uint8_t victim[], victim_end[], victim_self[], victim_next[], neighbour[];
 __asm__(".text\n .balign 16\n victim: mov $0x1111, %eax; cli; nop; ret; victim_end:\n"
 	".balign 16\n neighbour: mov $0x3333, %eax; pushf; pop %ecx; ret\n"
-	".balign 16\n victim_self: movb $0x42, 1f + 1; jmp 1f; 1: mov $0x41, %eax; ret\n");
+	".balign 16\n victim_self: movb $0x42, 1f + 1; jmp 1f; 1: mov $0x41, %eax; ret\n"
+	".balign 16\n victim_next: movb $0x52, 1f + 1; 1: mov $0x51, %eax; cli; movb $0x40, 2f; 2: nop; pushf; pop %ecx; ret\n");
 
 static void data_code(void)
 {
@@ -68,6 +69,8 @@ static void text(void)
 	print("cli is nop: %x\n", call(victim));
 	print("itself: %x\n", call(victim_self));
 	print("itself again: %x\n", call(victim_self));
+	print("the next: %x\n", call(victim_next));
+	print("the next again: %x\n", call(victim_next));
 	print("neighbour: %x\n", call(neighbour));
 }
 

@@ -36,6 +36,9 @@ run_paravane() # mode image options...
 		timeout -k 5 60 "$P" run "$@" $opts --append "$append" --memory 64M </dev/null >"$tmp/out" 2>"$tmp/err"
 	fi
 	echo "status $?" >>"$tmp/out"
+	if [ "$evicts" ]; then # its statistics are no line of the guest's
+		grep -q '^  translation cache flushes  *[1-9]' "$tmp/err" || echo "no flush of the translation cache" >>"$tmp/out"
+	fi
 	tr -d '\r' <"$tmp/out" >"$tmp/$mode"
 	compare "$mode" "tests/guest/${name/:/-}.exp"
 }
@@ -66,12 +69,13 @@ run_guest()
 	elf=$B/guest/${name%%:*}.elf
 	append=
 	case $name in *:*) append=${name#*:} ;; esac
-	opts='' term='' qemu=yes patch=yes
+	opts='' term='' qemu=yes patch=yes evicts=
 	for f in $flags; do
 		case $f in
 		noqemu) qemu= ;;
 		nopatch) patch= ;;
 		opt=*) opts="$opts ${f#opt=}" ;;
+		evicts) evicts=yes opts="$opts --stats" ;;
 		term=*) term=${f#term=} ;;
 		esac
 	done
