@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define INT3 0xcc
+#define PADDING_MAX 128 /* of one gap, as far as is looked back */
 
 struct builder {
 	struct cfg *cfg;
@@ -279,6 +280,38 @@ static void drain(struct builder *b)
 		descend(b, b->work[--b->n_work]);
 }
 
+/* The no-ops that assemblers pad with: nop, xchg %ax,%ax, nopl, and lea 0(%esi),%esi and its kin. */
+static bool is_nop(const struct insn *insn)
+{
+	if (insn->map == 0 && insn->opcode == 0x90 && !(insn->prefixes & INSN_REP))
+		return true;
+	if (insn->map == 1 && insn->opcode == 0x1f)
+		return true;
+	if (insn->width == 64 || insn->map != 0 || insn->opcode != 0x8d || insn->disp || !insn->has_mem)
+		return false;
+	return insn->reg == insn->base && insn->index == REG_NONE;
+}
+
+/*
+ * Is off inside one of the no-ops that fill the gap before it? A relocated word may name any byte at all:
+ * `array - 0x3000` is the base of an indexed load.
+ */
+static bool inside_padding(const struct builder *b, const struct cfg_section *cs, uint64_t off)
+{
+	uint64_t at = off;
+
+	while (at && off - at < PADDING_MAX && !(cs->marks[at - 1] & CFG_CODE))
+		at--;
+	while (at < off) {
+		struct insn insn = {.len = 1};
+
+		if (cs->sec->data[at] != INT3 && (decode_at(b->cfg, cs, at, &insn) < 0 || !is_nop(&insn)))
+			return false;
+		at += insn.len;
+	}
+	return at > off;
+}
+
 /*
  * In this order: what surely is code; symbols and words that look like addresses, which may name data or the end of
  * something; and what a run executed, though nothing of the former leads there. Those are instructions, so where an
@@ -308,6 +341,8 @@ static void seed(struct builder *b, const struct targets *t, enum round round)
 		*m |= arrival_mark(t->targets[i].source);
 		if (round == ROUND_WEAK && *m & CFG_CODE)
 			continue; /* inside a known instruction: avoid it, but do not believe it */
+		if (round == ROUND_WEAK && inside_padding(b, cs, t->targets[i].va - cs->sec->va))
+			continue;
 		push_work(b, t->targets[i].va);
 		if (round != ROUND_SURE)
 			drain(b);
@@ -326,18 +361,6 @@ void cfg_mark_rewritten(struct cfg *cfg, const struct rewritten *ranges, size_t 
 			cs->marks[va - cs->sec->va] |= CFG_REWRITTEN;
 		}
 	}
-}
-
-/* The no-ops that assemblers pad with: nop, xchg %ax,%ax, nopl, and lea 0(%esi),%esi and its kin. */
-static bool is_nop(const struct insn *insn)
-{
-	if (insn->map == 0 && insn->opcode == 0x90 && !(insn->prefixes & INSN_REP))
-		return true;
-	if (insn->map == 1 && insn->opcode == 0x1f)
-		return true;
-	if (insn->width == 64 || insn->map != 0 || insn->opcode != 0x8d || insn->disp || !insn->has_mem)
-		return false;
-	return insn->reg == insn->base && insn->index == REG_NONE;
 }
 
 /* Mark leading padding of the gap [off, end); where it ends. */

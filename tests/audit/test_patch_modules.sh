@@ -40,6 +40,15 @@ signed() # module: with a signature of 16 bytes
 }
 signed "$work/m.ko" >"$work/signed.ko"
 
+# A word that names code by arithmetic alone, here any byte of the padding: `array - 0x3000(%esi,%esi)` of b43legacy.
+{
+	printf '.text\nfirst: pushf; cli; nop; nop; nop; popf; ret\n.p2align 6\nsecond: cli; nop; nop; nop; nop; ret\n'
+	printf '.section .rodata, "a"\narray: .long 0\n.section .text.far, "ax"\nthird:'
+	for i in $(seq 0 200); do printf ' movzwl array - %d(%%esi,%%esi), %%ecx;' "$i"; done
+	printf ' ret\n'
+} >"$work/arithmetic.s"
+as --32 -o "$work/arithmetic.ko" "$work/arithmetic.s" || exit 1
+
 # --- one module ---------------------------------------------------------------------------------------------
 run 0 "$pv" patch --modules "$work/m.ko" -o "$work/p.ko" && grep -q '3 windows' "$work/out" &&
 	grep -q 'breakpoint *1$' "$work/out" && ! grep -q signature "$work/out"
@@ -58,6 +67,9 @@ gzip -c "$work/m.ko" >"$work/m.ko.gz" && gzip -c "$work/p.ko" >"$work/p.ko.gz"
 run 0 "$pv" verify "$work/m.ko.gz" "$work/p.ko.gz" && run 4 "$pv" verify "$work/m.ko" "$work/m.ko" &&
 	grep -q 'not a module that' "$work/out"
 result $? "verified packed; what was not patched is refused"
+run 0 "$pv" patch --modules "$work/arithmetic.ko" -o "$work/p2.ko" && run 0 "$pv" verify "$work/arithmetic.ko" "$work/p2.ko" &&
+	grep -q '([1-9][0-9]* relocated words name the middle of an instruction' "$work/out"
+result $? "words that name the middle of a no-op are arithmetic"
 run 0 "$pv" patch --modules "$work/signed.ko" -o "$work/ps.ko" && grep -q '1 had a signature' "$work/out" &&
 	grep -q sig_enforce "$work/out" && ! grep -q 'Module signature appended~$' <(tail -c 28 "$work/ps.ko") &&
 	run 0 "$pv" unpatch "$work/ps.ko" -o "$work/back.ko" && cmp "$work/signed.ko" "$work/back.ko" >>"$work/out"
