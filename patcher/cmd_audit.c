@@ -173,7 +173,7 @@ static int audit_modules(const struct options *o)
 	if (!err) {
 		for (size_t i = 0; i < list.n; i++)
 			list.sources[i].debug = o->sources;
-		err = modules_run(&r, &list, isatty(STDERR_FILENO) ? stderr : NULL, &d);
+		err = modules_run(&r, &list, module_audit, isatty(STDERR_FILENO) ? stderr : NULL, &d);
 		if (!err && o->files.json)
 			err = report_modules_json(o->image, &r, o->files.json, &d);
 		if (!err) {

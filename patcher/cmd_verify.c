@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* `paravane verify IMAGE PATCHED`: print the proof's outcome, or every reason why there is none. */
+/* `paravane verify`: print the proof's outcome, or every reason why there is none; of a tree the first reason each. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "hypercalls/command.h"
 #include "patcher/module_patch.h"
-#include "patcher/payload.h"
-#include "patcher/verify.h"
+#include "patcher/modules.h"
+#include "patcher/verify_modules.h"
 
 static int read_file(const char *path, uint8_t **buf, size_t *size, struct diag *d)
 {
@@ -51,79 +53,60 @@ static void print_result(const char *path, const struct verify_result *r)
 	putchar('\n');
 }
 
-static int judge(struct image *img, const char *path, const uint8_t *out, size_t out_size, struct diag *d)
+static int verify_image(const char *image, const uint8_t *out, size_t out_size, struct verify_result *r,
+			struct diag *d)
 {
-	struct verify_source *src = verify_source_load(img, 2, d);
-	struct verify_result r = {0};
-	int err = src ? verify_check(src, out, out_size, &r, d) : -EINVAL;
-
-	if (src && (!err || err == -EBADMSG))
-		print_result(path, &r);
-	free(r.text);
-	verify_source_free(src);
-	return err;
-}
-
-/* A packed module stands for what is packed in it. */
-static int unpack(const char *path, uint8_t **bytes, size_t *size, struct diag *d)
-{
-	struct payload_member m;
-	int err;
-
-	if (!payload_format(*bytes, *size))
-		return 0;
-	err = payload_unpack_member(*bytes, *size, &m, path, d);
-	if (err) {
-		free(m.bytes);
-		return err;
-	}
-	free(*bytes);
-	*bytes = m.bytes;
-	*size = m.size;
-	return 0;
-}
-
-/* Takes over source. */
-static int verify_module(const char *module, uint8_t *source, size_t size, const char *patched,
-			 struct diag *d)
-{
+	struct verify_source *src;
 	struct image img;
-	bool damaged = false;
-	uint8_t *out = NULL;
-	size_t out_size = 0;
-	int err =
-	    image_load_module(&img, module, source, size - module_signature_size(source, size), &damaged, d);
-
-	if (err)
-		return err;
-	if (damaged)
-		err = diag_set(d, -EINVAL, "%s: %s", module, img.n_notes ? img.notes[0] : "damaged");
-	if (!err)
-		err = read_file(patched, &out, &out_size, d);
-	if (!err)
-		err = unpack(patched, &out, &out_size, d);
-	if (!err)
-		err = judge(&img, patched, out, out_size, d);
-	free(out);
-	image_free(&img);
-	return err;
-}
-
-static int verify_image(const char *image, const char *patched, struct diag *d)
-{
-	struct image img;
-	uint8_t *out = NULL;
-	size_t out_size = 0;
 	int err = image_load(&img, image, false, 0, 0, d);
 
 	if (err)
 		return err;
-	err = read_file(patched, &out, &out_size, d);
-	if (!err)
-		err = judge(&img, patched, out, out_size, d);
-	free(out);
+	src = verify_source_load(&img, 2, d);
+	err = src ? verify_check(src, out, out_size, r, d) : -EINVAL;
+	verify_source_free(src);
 	image_free(&img);
 	return err;
+}
+
+/* Takes over bytes, which are image's. */
+static int verify_pair(const char *image, uint8_t *bytes, size_t size, const char *patched, struct diag *d)
+{
+	bool module = module_is_relocatable(bytes, size);
+	struct verify_result r = {0};
+	uint8_t *out = NULL;
+	size_t out_size = 0;
+	int err = read_file(patched, &out, &out_size, d);
+
+	if (!err && module)
+		err = verify_unpack(patched, &out, &out_size, d);
+	if (!err && module) {
+		err = verify_module(image, bytes, size, out, out_size, 2, &r, d);
+		bytes = NULL;
+	} else if (!err) {
+		err = verify_image(image, out, out_size, &r, d);
+	}
+	if (!err || err == -EBADMSG)
+		print_result(patched, &r);
+	free(r.text);
+	free(out);
+	free(bytes);
+	return err;
+}
+
+static int verify_tree(const char *source, const char *patched, struct diag *d)
+{
+	struct verify_tree sum;
+	int err = verify_trees(source, patched, &sum, stderr, isatty(STDERR_FILENO) ? stderr : NULL, d);
+
+	if (err)
+		return err;
+	printf("%s: %zu modules: %zu verified, %zu as in the source, %zu refused, %zu not judged; %zu sites, "
+	       "%zu "
+	       "windows\n",
+	       patched, sum.modules, sum.verified, sum.unchanged, sum.refused, sum.unjudged, sum.sites,
+	       sum.windows);
+	return sum.refused || sum.unjudged ? -EBADMSG : 0;
 }
 
 static int verify_files(const char *image, const char *patched, struct diag *d)
@@ -131,13 +114,18 @@ static int verify_files(const char *image, const char *patched, struct diag *d)
 	struct diag ignored = {""};
 	uint8_t *bytes = NULL;
 	size_t size = 0;
+	struct stat st;
 
+	if (!stat(image, &st) && S_ISDIR(st.st_mode))
+		return verify_tree(image, patched, d);
 	if (read_file(image, &bytes, &size, d))
 		return -EINVAL;
-	if (!unpack(image, &bytes, &size, &ignored) && module_is_relocatable(bytes, size))
-		return verify_module(image, bytes, size, patched, d);
-	free(bytes);
-	return verify_image(image, patched, d);
+	if (modules_is_initramfs(image, bytes, size)) {
+		free(bytes);
+		return verify_tree(image, patched, d);
+	}
+	verify_unpack(image, &bytes, &size, &ignored);
+	return verify_pair(image, bytes, size, patched, d);
 }
 
 static int run(int argc, char **argv)
@@ -163,7 +151,7 @@ static int run(int argc, char **argv)
 
 const struct command verify_command = {
     .name = "verify",
-    .synopsis = "IMAGE|MODULE PATCHED",
+    .synopsis = "IMAGE|MODULE|DIR|INITRAMFS PATCHED",
     .summary = "prove with a second disassembler that PATCHED means the same as IMAGE",
     .run = run,
 };

@@ -23,18 +23,6 @@ struct audit {
 	struct diag d;
 };
 
-static int take_bytes(const struct module_source *s, uint8_t **bytes, size_t *size, struct diag *d)
-{
-	if (s->path)
-		return file_read(s->path, bytes, size, d);
-	*bytes = malloc(s->size + 1);
-	if (!*bytes)
-		return diag_set(d, -ENOMEM, "out of memory");
-	memcpy(*bytes, s->data, s->size);
-	*size = s->size;
-	return 0;
-}
-
 static int unpack(struct audit *a, uint8_t **bytes, size_t *size)
 {
 	const char *format = payload_format(*bytes, *size);
@@ -80,7 +68,7 @@ static int load(struct audit *a, const struct module_source *s)
 {
 	uint8_t *bytes = NULL;
 	size_t size = 0;
-	int err = take_bytes(s, &bytes, &size, &a->d);
+	int err = modules_read(s, &bytes, &size, &a->d);
 
 	if (!err)
 		err = unpack(a, &bytes, &size);
@@ -218,26 +206,6 @@ static char *module_to_json(const struct audit *a, const struct module_source *s
 	return text;
 }
 
-static struct module_result *pack(struct module_result *head, const char *message, const char *text,
-				  const char *json)
-{
-	struct module_result *r;
-	char *p;
-
-	head->message_size = (uint32_t)strlen(message) + 1;
-	head->text_size = (uint32_t)strlen(text) + 1;
-	head->json_size = (uint32_t)strlen(json) + 1;
-	r = malloc(sizeof(*r) + head->message_size + head->text_size + head->json_size);
-	if (!r)
-		return NULL;
-	*r = *head;
-	p = (char *)(r + 1);
-	memcpy(p, message, head->message_size);
-	memcpy(p + head->message_size, text, head->text_size);
-	memcpy(p + head->message_size + head->text_size, json, head->json_size);
-	return r;
-}
-
 struct module_result *module_audit(const struct module_source *source, uint32_t index)
 {
 	struct audit a = {0};
@@ -269,7 +237,7 @@ struct module_result *module_audit(const struct module_source *source, uint32_t 
 	}
 	json = module_to_json(&a, source, &head, message);
 	if (text && json)
-		r = pack(&head, message, text, json);
+		r = module_result_pack(&head, message, text, json);
 	free(text);
 	free(json);
 	sources_free(a.sources);

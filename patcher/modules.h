@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The audit of many kernel modules at once: `paravane audit --modules`. A directory tree, a module or an initramfs
- * becomes a list of sources; worker processes take one after the other and leave a result each. A module that cannot
- * be read, or that takes its worker down with it, is named and costs nobody else.
+ * Many kernel modules at once: `paravane audit --modules`, and `paravane verify` of two trees. A directory tree, a
+ * module or an initramfs becomes a list of sources; worker processes take one after the other and leave a result each.
+ * A module that cannot be read, or that takes its worker down with it, is named and costs nobody else.
  */
 #ifndef PATCHER_MODULES_H
 #define PATCHER_MODULES_H
@@ -25,6 +25,7 @@ struct module_source {
 	size_t size;
 	char *damage; /* no module at all, but something that could not be read; or NULL */
 	struct source_options debug;
+	const struct module_source *patched; /* of verify: what became of it, in another list */
 };
 
 struct module_list {
@@ -39,6 +40,10 @@ int modules_find(struct module_list *list, const char *path, struct diag *d);
 void modules_free(struct module_list *list);
 /* Is it a module, by its name? */
 bool modules_is_module_name(const char *name);
+/* Is it one, by its contents? path is its name. */
+bool modules_is_initramfs(const char *path, const uint8_t *bytes, size_t size);
+/* The file as it is, perhaps compressed; *bytes is malloc'd. 0 or -errno. */
+int modules_read(const struct module_source *s, uint8_t **bytes, size_t *size, struct diag *d);
 
 enum module_status {
 	MODULE_OK,
@@ -72,8 +77,13 @@ static inline const char *module_json(const struct module_result *r)
 	return module_text(r) + r->text_size;
 }
 
-/* module_audit.c: read one module. malloc'd, or NULL without memory. Reads nothing but the source and its debug file. */
+/* What a worker does with one module: a result, malloc'd, or NULL without memory. */
+typedef struct module_result *(*module_work)(const struct module_source *source, uint32_t index);
+/* module_audit.c: read nothing but the source and its debug file. */
 struct module_result *module_audit(const struct module_source *source, uint32_t index);
+/* A result of `head` with its sizes set and the texts behind it. malloc'd, or NULL without memory. */
+struct module_result *module_result_pack(struct module_result *head, const char *message, const char *text,
+					 const char *json);
 
 /* modules_run.c: one result for each source, in the order of the list. */
 struct module_results {
@@ -83,7 +93,8 @@ struct module_results {
 	size_t n_spools;
 };
 /* `progress`: a terminal for the bar, or NULL. 0 or -errno. */
-int modules_run(struct module_results *r, const struct module_list *list, FILE *progress, struct diag *d);
+int modules_run(struct module_results *r, const struct module_list *list, module_work one, FILE *progress,
+		struct diag *d);
 void module_results_free(struct module_results *r);
 
 /* report_modules.c. all: the sites of each module too. */

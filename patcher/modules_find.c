@@ -28,6 +28,20 @@ bool modules_is_module_name(const char *name)
 	return false;
 }
 
+bool modules_is_initramfs(const char *path, const uint8_t *bytes, size_t size)
+{
+	struct payload_member m = {0};
+	struct diag ignored = {0};
+	bool archive = initramfs_is_cpio(bytes, size);
+
+	if (archive || modules_is_module_name(path) || !payload_format(bytes, size))
+		return archive;
+	payload_unpack_member(bytes, size, &m, path, &ignored);
+	archive = m.bytes && initramfs_is_cpio(m.bytes, m.size);
+	free(m.bytes);
+	return archive;
+}
+
 /* Copies the strings; NULL stays NULL. */
 static int add_source(struct module_list *l, const struct module_source *s)
 {
@@ -145,6 +159,18 @@ static int find_in_file(struct module_list *l, const char *path, struct diag *d)
 			       "plain or compressed)",
 			       path);
 	return err;
+}
+
+int modules_read(const struct module_source *s, uint8_t **bytes, size_t *size, struct diag *d)
+{
+	if (s->path)
+		return file_read(s->path, bytes, size, d);
+	*bytes = malloc(s->size + 1);
+	if (!*bytes)
+		return diag_set(d, -ENOMEM, "out of memory");
+	memcpy(*bytes, s->data, s->size);
+	*size = s->size;
+	return 0;
 }
 
 static int compare_sources(const void *a, const void *b)

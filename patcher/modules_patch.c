@@ -74,20 +74,6 @@ int modules_patch_one(struct modules_patched *sum, const char *name, const uint8
 
 /* --- a file ------------------------------------------------------------------------------------------------ */
 
-static bool is_initramfs(const char *path, const uint8_t *bytes, size_t size)
-{
-	struct payload_member m = {0};
-	struct diag ignored = {0};
-	bool archive = initramfs_is_cpio(bytes, size);
-
-	if (archive || modules_is_module_name(path) || !payload_format(bytes, size))
-		return archive;
-	payload_unpack_member(bytes, size, &m, path, &ignored);
-	archive = m.bytes && initramfs_is_cpio(m.bytes, m.size);
-	free(m.bytes);
-	return archive;
-}
-
 static int exchange(void *ctx, const char *name, const uint8_t *data, size_t size, uint8_t **new,
 		    size_t *new_size)
 {
@@ -114,7 +100,7 @@ static int patch_file(struct modules_patched *sum, const char *path, const char 
 
 	if (err)
 		return err;
-	if (is_initramfs(path, bytes, size))
+	if (modules_is_initramfs(path, bytes, size))
 		err = initramfs_rewrite(path, bytes, size, exchange, sum, &new, &new_size, d);
 	else
 		err = patch_single(sum, path, bytes, size, &new, &new_size, d);

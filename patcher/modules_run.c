@@ -40,6 +40,26 @@ struct module_spool {
 	pid_t pid; /* 0: no worker */
 };
 
+struct module_result *module_result_pack(struct module_result *head, const char *message, const char *text,
+					 const char *json)
+{
+	struct module_result *r;
+	char *p;
+
+	head->message_size = (uint32_t)strlen(message) + 1;
+	head->text_size = (uint32_t)strlen(text) + 1;
+	head->json_size = (uint32_t)strlen(json) + 1;
+	r = malloc(sizeof(*r) + head->message_size + head->text_size + head->json_size);
+	if (!r)
+		return NULL;
+	*r = *head;
+	p = (char *)(r + 1);
+	memcpy(p, message, head->message_size);
+	memcpy(p + head->message_size, text, head->text_size);
+	memcpy(p + head->message_size + head->text_size, json, head->json_size);
+	return r;
+}
+
 static int write_all(int fd, const void *bytes, size_t size)
 {
 	const uint8_t *p = bytes;
@@ -74,7 +94,7 @@ static int append(int fd, struct slot *slot, const struct module_result *r)
 	return err;
 }
 
-static void work(struct shared *sh, size_t i, int fd, const struct module_list *list)
+static void work(struct shared *sh, size_t i, int fd, const struct module_list *list, module_work one)
 {
 	struct slot *slot = &sh->slots[i];
 
@@ -85,7 +105,7 @@ static void work(struct shared *sh, size_t i, int fd, const struct module_list *
 		if (index >= list->n)
 			_exit(0);
 		slot->current = index;
-		r = module_audit(&list->sources[index], index);
+		r = one(&list->sources[index], index);
 		if (!r || append(fd, slot, r))
 			_exit(1);
 		free(r);
@@ -95,7 +115,7 @@ static void work(struct shared *sh, size_t i, int fd, const struct module_list *
 }
 
 static int start(struct module_results *r, size_t i, struct shared *sh, const struct module_list *list,
-		 const sigset_t *mask)
+		 module_work one, const sigset_t *mask)
 {
 	pid_t pid;
 
@@ -106,7 +126,7 @@ static int start(struct module_results *r, size_t i, struct shared *sh, const st
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		sigprocmask(SIG_SETMASK, mask, NULL);
-		work(sh, i, r->spools[i].fd, list);
+		work(sh, i, r->spools[i].fd, list, one);
 	}
 	r->spools[i].pid = pid;
 	return 0;
@@ -114,7 +134,7 @@ static int start(struct module_results *r, size_t i, struct shared *sh, const st
 
 /* The worker of slot i ended in the middle of a module: that one is named, in the same spool. */
 static int bury(struct module_results *r, size_t i, struct shared *sh, const struct module_list *list,
-		int status)
+		module_work one, int status)
 {
 	uint32_t index = sh->slots[i].current;
 	struct module_source source = list->sources[index];
@@ -129,7 +149,7 @@ static int bury(struct module_results *r, size_t i, struct shared *sh, const str
 	else
 		snprintf(why, sizeof(why), "no memory for it or for its report");
 	source.damage = why;
-	result = module_audit(&source, index);
+	result = one(&source, index);
 	err = result ? append(r->spools[i].fd, &sh->slots[i], result) : -ENOMEM;
 	free(result);
 	sh->done++;
@@ -155,8 +175,8 @@ static void erase(FILE *f)
 }
 
 /* Returns when no worker is left; 0 or the first error. */
-static int watch(struct module_results *r, struct shared *sh, const struct module_list *list, size_t running,
-		 FILE *progress, const sigset_t *child, const sigset_t *mask)
+static int watch(struct module_results *r, struct shared *sh, const struct module_list *list, module_work one,
+		 size_t running, FILE *progress, const sigset_t *child, const sigset_t *mask)
 {
 	struct timespec tick = {.tv_nsec = 100000000};
 	int err = 0, status;
@@ -170,9 +190,9 @@ static int watch(struct module_results *r, struct shared *sh, const struct modul
 				continue;
 			r->spools[i].pid = 0;
 			if (sh->slots[i].current != IDLE) {
-				e = bury(r, i, sh, list, status);
+				e = bury(r, i, sh, list, one, status);
 				if (!e)
-					e = start(r, i, sh, list, mask);
+					e = start(r, i, sh, list, one, mask);
 			}
 			running -= !r->spools[i].pid;
 			if (!err)
@@ -240,7 +260,8 @@ static int make_spools(struct module_results *r, size_t n)
 	return 0;
 }
 
-int modules_run(struct module_results *r, const struct module_list *list, FILE *progress, struct diag *d)
+int modules_run(struct module_results *r, const struct module_list *list, module_work one, FILE *progress,
+		struct diag *d)
 {
 	size_t n = worker_count(list->n), started = 0;
 	struct shared *sh =
@@ -256,18 +277,18 @@ int modules_run(struct module_results *r, const struct module_list *list, FILE *
 	sigprocmask(SIG_BLOCK, &child, &mask);
 	err = make_spools(r, n);
 	while (!err && started < n) {
-		err = start(r, started, sh, list, &mask);
+		err = start(r, started, sh, list, one, &mask);
 		started += !err;
 	}
 	if (started) /* fewer than asked for: the others do their work */
-		err = watch(r, sh, list, started, progress, &child, &mask);
+		err = watch(r, sh, list, one, started, progress, &child, &mask);
 	sigprocmask(SIG_SETMASK, &mask, NULL);
 	if (!err)
 		err = collect(r, sh, list);
 	munmap(sh, sizeof(*sh));
 	if (err) {
 		module_results_free(r);
-		return diag_set(d, err, "cannot audit the modules in worker processes: %s", strerror(-err));
+		return diag_set(d, err, "cannot read the modules in worker processes: %s", strerror(-err));
 	}
 	return 0;
 }

@@ -124,12 +124,36 @@ packed xzcat a/x.ko.xz ps.ko
 packed zstdcat a/z.ko.zst p.ko
 run 2 "$pv" patch --modules "$work/tree" -o "$work/otree" && grep -q 'exists' "$work/out"
 result $? "tree: an output that exists is refused"
+run 0 "$pv" verify "$work/tree/" "$work/otree" &&
+	grep -q 'otree: 4 modules: 4 verified, 0 as in the source, 0 refused, 0 not judged; 24 sites, 16 windows$' "$work/out"
+result $? "tree: verified"
 cp "$work/cut.ko" "$work/tree/kernel/cut.ko"
 cp "$work/m64.ko" "$work/tree/kernel/m64.ko"
 run 4 "$pv" patch --modules "$work/tree" -o "$work/otree2" && grep -q 'left as it is: kernel/cut.ko' "$work/out" &&
 	grep -q 'left as it is: kernel/m64.ko: a 64-bit' "$work/out" && grep -q '2 that cannot be' "$work/out" &&
 	cmp "$work/cut.ko" "$work/otree2/kernel/cut.ko" >>"$work/out"
 result $? "tree: what cannot be patched is named and left as it is; the rest is patched"
+run 0 "$pv" verify "$work/tree" "$work/otree2" && grep -q ' 6 modules: 4 verified, 2 as in the source, 0 refused' "$work/out"
+result $? "tree: verified, with modules that are as they were"
+# One with a byte of its code exchanged, one that is gone, one that nobody asked for, one that no longer unpacks, one
+# that was not patched but is not the source's either.
+chmod -R u+w "$work/otree2"
+cp "$work/bad.ko" "$work/otree2/kernel/plain.ko"
+rm "$work/otree2/kernel/a/x.ko.xz"
+cp "$work/p.ko" "$work/otree2/kernel/more.ko"
+head -c 200 "$work/otree/kernel/a/z.ko.zst" >"$work/otree2/kernel/a/z.ko.zst"
+head -c 100 "$work/cut.ko" >"$work/otree2/kernel/cut.ko"
+run 4 "$pv" verify "$work/tree" "$work/otree2" && [ "$(grep -c '^kernel/.*: REFUSED: ' "$work/out")" = 3 ] &&
+	[ "$(grep -c '^kernel/.*: not judged: ' "$work/out")" = 2 ] && [ "$(wc -l <"$work/out")" = 6 ] &&
+	grep -q '^kernel/plain.ko: REFUSED: .*source' "$work/out" &&
+	grep -q '^kernel/a/x.ko.xz: REFUSED: it is not in the patched tree$' "$work/out" &&
+	grep -q '^kernel/more.ko: REFUSED: it is not in the source tree$' "$work/out" &&
+	grep -q '^kernel/a/z.ko.zst: not judged: ' "$work/out" && grep -q '^kernel/cut.ko: not judged: ' "$work/out" &&
+	grep -q ' 7 modules: 1 verified, 1 as in the source, 3 refused, 2 not judged' "$work/out"
+result $? "tree: each module that is not verified has a line"
+run 2 "$pv" verify "$work/tree" "$work/nothing" && grep -q 'nothing: No such file' "$work/out" &&
+	run 2 "$pv" verify "$work/tree" "$work/m.s" && grep -q 'neither a directory' "$work/out"
+result $? "tree: nothing to compare it with"
 mkfifo "$work/tree/kernel/fifo"
 run 2 "$pv" patch --modules "$work/tree" -o "$work/otree3" && grep -q 'kernel/fifo' "$work/out" &&
 	[ -z "$(find "$work" -name 'otree3*')" ]
@@ -159,6 +183,8 @@ initramfs() # name, file, command that unpacks the last part of it
 	result $? "initramfs: $1"
 }
 initramfs plain plain.cpio cat
+run 0 "$pv" verify "$work/plain.cpio" "$work/o.plain.cpio" && grep -q ' 4 modules: 4 verified, ' "$work/out"
+result $? "initramfs: verified"
 initramfs "plain with checksums" crc.cpio cat
 for f in "gzip -c" "xz --check=crc32 -c" "zstd -qc" "lz4 -qlc" "bzip2 -c"; do
 	command -v "${f%% *}" >/dev/null || continue
@@ -188,9 +214,7 @@ if [ -s build/guests/modules-686.tar ]; then
 	mkdir "$work/debian" && tar -C "$work/debian" -xf build/guests/modules-686.tar
 	run 0 "$pv" patch --modules "$work/debian" -o "$work/odebian" && grep -q '100.00% of the' "$work/out"
 	result $? "Debian's modules are patched, every site"
-	for f in "$work"/debian/*.ko; do
-		run 0 "$pv" verify "$f" "$work/odebian/${f##*/}" || break
-	done
+	run 0 "$pv" verify "$work/debian" "$work/odebian" && grep -q ' 0 refused, 0 not judged' "$work/out"
 	result $? "and verified"
 	for f in "$work"/debian/*.ko; do
 		"$pv" unpatch "$work/odebian/${f##*/}" -o "$work/back.ko" >"$work/out" 2>&1 &&

@@ -41,7 +41,7 @@ static void run(size_t n, const char *(*name)(size_t i),
 
 	for (size_t i = 0; i < n; i++)
 		s[i].name = (char *)name(i);
-	assert_int_equal(modules_run(&r, &list, NULL, &d), 0);
+	assert_int_equal(modules_run(&r, &list, module_audit, NULL, &d), 0);
 	assert_int_equal(r.n, n);
 	for (size_t i = 0; i < n; i++) {
 		assert_int_equal(r.results[i]->index, i);
