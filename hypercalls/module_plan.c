@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "hypercalls/policy.h"
+#include "hypercalls/window.h"
 
-#define JUMP_LEN 5
 #define SHORT_LEN 2
 
 _Static_assert(sizeof(struct module_plan_header) == 32 && sizeof(struct module_plan_section) == 32 &&
@@ -160,7 +160,7 @@ int module_window_insns(const uint8_t *bytes, uint32_t len, uint32_t va, unsigne
 
 		*in = (struct lower_insn){.va = va + at, .bytes = bytes + at};
 		size = at < len ? insn_decode(&in->insn, bytes + at, len - at, va + at, 32) : -EINVAL;
-		if (size <= 0 || in->insn.flow == FLOW_STOP || (in->insn.map == 0 && in->insn.opcode == 0xcc))
+		if (size <= 0 || window_is_read_by_handlers(&in->insn))
 			return -EINVAL;
 		in->site = insn_is_sensitive(&in->insn) ? 0 : MANIFEST_NONE;
 		at += (uint32_t)size;

@@ -3,9 +3,9 @@
 #ifndef PATCHER_PLAN_INTERNAL_H
 #define PATCHER_PLAN_INTERNAL_H
 
+#include "hypercalls/window.h"
 #include "patcher/plan.h"
 
-#define JUMP_LEN 5
 #define SHORT_LEN 2
 
 /* A candidate window: whole instructions in [va, va + len), then pad bytes of padding. */

@@ -11,27 +11,6 @@
 #define SHORT_MIN (-128)
 #define SHORT_MAX 127
 
-/* Does the guest come back to what stands behind it? A return address must not lie inside a window. */
-static bool is_call(const struct insn *i)
-{
-	return i->flow == FLOW_CALL || i->flow == FLOW_CALL_IND || i->flow == FLOW_FAR_CALL;
-}
-
-static bool ends_span(const struct insn *i)
-{
-	return is_call(i) || (i->flow != FLOW_NEXT && i->flow != FLOW_JCC && i->flow != FLOW_LOOP);
-}
-
-/*
- * Exception handlers of guests read these at the faulting address to tell what happened: Linux looks for ud2 before
- * it believes in a BUG or WARN, and kprobes, finding no int3, backs up and tries again for ever. They stay where they
- * are; both trap.
- */
-static bool is_read_by_handlers(const struct insn *i)
-{
-	return i->flow == FLOW_STOP || (i->map == 0 && i->opcode == 0xcc);
-}
-
 /* Ask the emitter itself whether it can displace this instruction: there is no second list of what it can do. */
 static bool displaceable(const struct cfg *cfg, uint64_t va, const struct insn *insn)
 {
@@ -92,13 +71,13 @@ bool span_grow(const struct cfg *cfg, struct span *s, int flags)
 		return false; /* code that nothing known reaches: padding, or worse */
 	if (cfg_decode(cfg, va, &insn) < 0 || !span_bytes_free(cfg, va, insn.len, s->len == 0, flags))
 		return false;
-	if (is_read_by_handlers(&insn) || (is_call(&insn) && insn.op == OP_NONE && !(flags & MAY_CALL)) ||
+	if (window_is_read_by_handlers(&insn) || (window_is_call(&insn) && insn.op == OP_NONE && !(flags & MAY_CALL)) ||
 	    !displaceable(cfg, va, &insn))
 		return false;
 	s->len += insn.len;
 	s->n_insns++;
-	s->ended = ends_span(&insn);
-	s->call = is_call(&insn);
+	s->ended = window_ends(&insn);
+	s->call = window_is_call(&insn);
 	return true;
 }
 
@@ -110,7 +89,7 @@ static uint64_t insn_before(const struct cfg *cfg, uint64_t va)
 	for (uint64_t back = 1; back <= INSN_MAX && back <= va; back++) {
 		if (!(cfg_marks(cfg, va - back) & CFG_START))
 			continue;
-		if (cfg_decode(cfg, va - back, &insn) < 0 || insn.len != back || ends_span(&insn))
+		if (cfg_decode(cfg, va - back, &insn) < 0 || insn.len != back || window_ends(&insn))
 			return 0;
 		return va - back;
 	}

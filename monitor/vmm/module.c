@@ -12,10 +12,12 @@
 #include "monitor/vmm/trace.h"
 #include "monitor/vmm/world.h"
 
-/* A page that is written soon after it was promoted, again and again, stays translated for a while. */
-#define SOON 28	 /* log2 of TSC cycles: about a tenth of a second */
+/* A page that is written soon after it was promoted, again and again, stays translated for a while. Log2 of TSC cycles: */
+#define SOON 28	 /* about a tenth of a second */
 #define LATER 32 /* about two seconds */
 #define STRIKES 8
+#define PATIENCE 7     /* how often at most the time without a plan doubles, from SOON on */
+#define TRAPS 16       /* of a page's sensitive instructions, and it is looked at again */
 #define ROOM_LOW 65536 /* bytes of stubs that a page may need at most, more or less */
 
 static struct modules *modules_of(const struct vm *vm)
@@ -67,6 +69,15 @@ static struct module_page *mapped_at(const struct vm *vm, uint32_t eip)
 	return w.at.a >> PAGE_SHIFT == p->pfn ? p : NULL;
 }
 
+/* What was known of the page before it was written to. */
+static void forget(struct module_page *p)
+{
+	mem_set(p->entered, 0, sizeof(p->entered));
+	mem_set(p->ran, 0, sizeof(p->ran));
+	p->tries = 0;
+	p->since = clock_tsc();
+}
+
 static struct module_page *take_slot(struct vm *vm, uint32_t pfn)
 {
 	struct modules *m = modules_of(vm);
@@ -80,6 +91,8 @@ static struct module_page *take_slot(struct vm *vm, uint32_t pfn)
 	p->pfn = pfn;
 	p->used = p->strikes = 0;
 	m->by_pfn[pfn] = (uint16_t)m->n_pages;
+	vm->stats.module_met++;
+	forget(p);
 	return p;
 }
 
@@ -101,6 +114,18 @@ static bool has_room(const struct modules *m)
 {
 	return m->code_len + ROOM_LOW < ABI_MODULES_SIZE - MODULE_PADS_SIZE &&
 	       m->n_points + 8192 < MODULE_POINTS && m->n_sites + PAGE_SIZE / 2 < MODULE_SITES;
+}
+
+/* For the stubs of one more page; the slot is another one then. */
+static struct module_page *make_room(struct vm *vm, struct module_page *p)
+{
+	uint32_t pfn = p->pfn;
+
+	world_fpu_guard(); /* decoder and emitter may use vector registers */
+	if (has_room(modules_of(vm)))
+		return p;
+	module_reset(vm);
+	return take_slot(vm, pfn);
 }
 
 static bool settled(const struct module_page *p)
@@ -127,6 +152,52 @@ static void replace(struct vm *vm, uint32_t linear, struct module_page *p)
 	m->by_linear[linear >> PAGE_SHIFT] = (uint16_t)(p - m->page + 1);
 }
 
+static void promoted(struct vm *vm, struct module_page *p, bool planned)
+{
+	replace(vm, p->linear, p);
+	p->used = 1;
+	p->scanned = !planned;
+	p->traps = 0;
+	vm->stats.module_unplanned += !planned;
+	for (uint32_t i = 0; !planned && i < PAGE_SIZE; i++)
+		vm->stats.module_insns += bit_at(p->start, i);
+	p->promoted = clock_tsc();
+	vm->vmm->code.ram[p->pfn] |= RAM_MODULE | RAM_ALIASED;
+	vm->stats.module_promoted++;
+	vm->stats.module_pages++;
+}
+
+/*
+ * A page without a plan is promoted when it has settled: nothing has written to it for a while, which is the longer the
+ * more often it was written to soon after, and the longer the more often it was looked at in vain. Until then it is
+ * translated, and that shows where its code begins.
+ */
+static bool execute_unplanned(struct vm *vm, uint32_t linear, uint32_t pfn, uint8_t *ram)
+{
+	uint32_t eip = vm->vcpu.seg[SEG_CS].base + vm->vcpu.eip;
+	struct module_page *p;
+	unsigned doubled;
+
+	if (vm->cfg.mode != MODE_AUTO)
+		return false;
+	p = take_slot(vm, pfn);
+	if (!code_protected(vm, pfn)) /* it may have been written to unseen */
+		forget(p);
+	if (linear == (eip & PAGE_MASK))
+		bit_set(p->entered, eip & (PAGE_SIZE - 1));
+	doubled = p->strikes + p->tries;
+	if (clock_tsc() - p->since < 1ull << (SOON + (doubled < PATIENCE ? doubled : PATIENCE)))
+		return false;
+	p = make_room(vm, p);
+	if (!module_promote(vm, p, linear, ram, false)) {
+		p->tries += p->tries < PATIENCE;
+		p->since = clock_tsc();
+		return false;
+	}
+	promoted(vm, p, false);
+	return true;
+}
+
 bool module_execute(struct vm *vm, struct gva at, struct gpa page)
 {
 	struct modules *m = modules_of(vm);
@@ -140,32 +211,50 @@ bool module_execute(struct vm *vm, struct gva at, struct gpa page)
 	if (module_verified(vm, at, page))
 		return true;
 	flags = &vm->vmm->code.ram[pfn];
-	if (*flags & RAM_REFUSED)
-		return false;
 	if (*flags & RAM_MODULE) /* promoted at another address */
 		code_demote(vm, pfn);
-	world_fpu_guard(); /* the decoder may use vector registers */
+	if (*flags & RAM_REFUSED)
+		return execute_unplanned(vm, linear, pfn, ram);
+	world_fpu_guard(); /* hashing may use vector registers */
 	if (!module_find_plan(vm, linear)) {
 		*flags |= RAM_REFUSED;
-		return false;
+		return execute_unplanned(vm, linear, pfn, ram);
 	}
-	if (!has_room(m))
-		module_reset(vm);
 	p = take_slot(vm, pfn);
 	if (!settled(p))
 		return false;
-	if (!module_promote(vm, p, linear, ram)) {
+	p = make_room(vm, p);
+	if (!module_promote(vm, p, linear, ram, true)) {
 		*flags |= RAM_REFUSED;
 		vm->stats.module_refused++;
 		return false;
 	}
-	replace(vm, linear, p);
-	p->used = 1;
-	p->promoted = clock_tsc();
-	*flags |= RAM_MODULE | RAM_ALIASED;
-	vm->stats.module_promoted++;
-	vm->stats.module_pages++;
+	promoted(vm, p, true);
 	return true;
+}
+
+void module_withdraw(struct vm *vm, struct module_page *p)
+{
+	uint8_t entered[PAGE_BITS], ran[PAGE_BITS], strikes = p->strikes;
+
+	mem_copy(entered, p->entered, sizeof(entered));
+	mem_copy(ran, p->ran, sizeof(ran));
+	code_demote(vm, p->pfn);
+	code_note_translated(vm, p->pfn); /* writes to it must not go unseen */
+	mem_copy(p->entered, entered, sizeof(entered));
+	mem_copy(p->ran, ran, sizeof(ran));
+	p->strikes = strikes;
+	p->since = 0;
+}
+
+void module_trapped(struct vm *vm, uint32_t eip)
+{
+	struct module_page *p = mapped_at(vm, eip);
+
+	if (!p || !p->scanned || bit_at(p->ran, eip & (PAGE_SIZE - 1)) || ++p->traps < TRAPS)
+		return;
+	bit_set(p->ran, eip & (PAGE_SIZE - 1));
+	module_withdraw(vm, p);
 }
 
 void module_demote(struct vm *vm, uint32_t pfn)
@@ -174,11 +263,14 @@ void module_demote(struct vm *vm, uint32_t pfn)
 	uint8_t *ram = vm_ram(vm, gpa((uint64_t)pfn << PAGE_SHIFT), PAGE_SIZE);
 
 	vm->vmm->code.ram[pfn] &= (uint8_t)~RAM_MODULE;
+	if (p)
+		forget(p);
 	if (!p || !p->used || !ram)
 		return;
 	p->used = 0;
-	p->strikes =
-	    clock_tsc() - p->promoted < 1ull << SOON ? (uint8_t)(p->strikes + (p->strikes < STRIKES)) : 0;
+	p->strikes = clock_tsc() - p->promoted < 1ull << (p->scanned ? LATER : SOON)
+			 ? (uint8_t)(p->strikes + (p->strikes < STRIKES))
+			 : 0;
 	mem_copy(ram, p->bytes, PAGE_SIZE);
 	vm->vmm->resume_hint = 0;
 	vm->stats.module_demoted++;

@@ -21,6 +21,8 @@ void module_init(struct vm *vm, void *at);
 /* May the page run directly at `at`? Promotes it if need be; the caller has it protected everywhere then. */
 bool module_execute(struct vm *vm, struct gva at, struct gpa page);
 bool module_verified(const struct vm *vm, struct gva at, struct gpa page);
+/* A sensitive instruction has trapped at eip: it may deserve a window. */
+void module_trapped(struct vm *vm, uint32_t eip);
 /* Put the guest's bytes back: it writes to the page. */
 void module_demote(struct vm *vm, uint32_t pfn);
 

@@ -11,7 +11,7 @@
 #define SEARCH_PAGES 4096	    /* each way */
 #define MAGIC 0x314c50444f4d5650ull /* "PVMODPL1" */
 
-static const uint8_t *page_at(struct vm *vm, uint32_t linear)
+const uint8_t *module_frame(struct vm *vm, uint32_t linear)
 {
 	struct walk w;
 
@@ -27,7 +27,7 @@ bool module_read(struct vm *vm, uint32_t at, void *to, size_t n)
 	while (n) {
 		uint32_t offset = at & (PAGE_SIZE - 1),
 			 part = PAGE_SIZE - offset < n ? PAGE_SIZE - offset : (uint32_t)n;
-		const uint8_t *page = page_at(vm, at);
+		const uint8_t *page = module_frame(vm, at);
 
 		if (!page)
 			return false;
@@ -117,10 +117,10 @@ bool module_find_plan(struct vm *vm, uint32_t linear)
 
 	if (f->at && read_plan(vm, f->at, linear, f))
 		return true;
-	for (uint32_t n = 0; n < SEARCH_PAGES && (page = page_at(vm, linear + (n << PAGE_SHIFT))); n++)
+	for (uint32_t n = 0; n < SEARCH_PAGES && (page = module_frame(vm, linear + (n << PAGE_SHIFT))); n++)
 		if (search_page(vm, page, linear + (n << PAGE_SHIFT), linear))
 			return true;
-	for (uint32_t n = 1; n < SEARCH_PAGES && (page = page_at(vm, linear - (n << PAGE_SHIFT))); n++)
+	for (uint32_t n = 1; n < SEARCH_PAGES && (page = module_frame(vm, linear - (n << PAGE_SHIFT))); n++)
 		if (search_page(vm, page, linear - (n << PAGE_SHIFT), linear))
 			return true;
 	return false;

@@ -1,79 +1,26 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Promoting a page of a patched module. The plan offers instruction starts and windows; the bytes are the guest's as
- * they stand now, after its loader has relocated them and put alternatives, jump labels and ftrace's no-ops in. So every
- * instruction is decoded anew, from all starts and from wherever those lead, and:
+ * Promoting a page of a module. Its plan (module_take.c), or a look at its own code (module_scan.c), offers instruction
+ * starts and windows; the bytes are the guest's as they stand now, after its loader has relocated them and put
+ * alternatives, jump labels and ftrace's no-ops in. So every instruction is decoded anew, from all starts and from
+ * wherever those lead, and:
  *
- * - a window is laid where its bytes are still whole instructions at the plan's starts, entirely on this page;
+ * - a window is laid where its bytes are still whole instructions at these starts, entirely on this page;
  * - any other instruction that may fail to trap is covered by int3, if no other reading of its bytes is live;
  * - the page is refused, and stays translated, where something does not decode, a branch leads into a window, or the plan
  *   says that bytes have no single reading.
  */
 #include "hypercalls/lower_emit.h"
 #include "hypercalls/policy.h"
+#include "hypercalls/window.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/module_state.h"
 
-#define JUMP_LEN 5
-#define INT3 0xcc
 #define PASSES 8 /* over the page, until no branch has led to a new start */
 
 static struct module_work *work_of(const struct vm *vm)
 {
 	return &vm->vmm->modules->work;
-}
-
-/* --- what the plan says of the page -------------------------------------------------------------------------- */
-
-/* Bytes of section i on the page: [*from, *to) as offsets in the section; `base` is the page's offset in it. */
-static bool section_on_page(const struct module_plan_found *f, uint32_t i, uint32_t linear, uint32_t *from,
-			    uint32_t *to, int64_t *base)
-{
-	const struct module_plan_section *s = &f->sections[i];
-	uint32_t start = f->at + (uint32_t)sizeof(f->h) + i * (uint32_t)sizeof(*s) + s->start;
-	int64_t first, last;
-
-	*base = (int64_t)linear - start;
-	first = *base < 0 ? 0 : *base;
-	last = *base + PAGE_SIZE < s->size ? *base + PAGE_SIZE : s->size;
-	*from = (uint32_t)first;
-	*to = (uint32_t)last;
-	return first < last;
-}
-
-static bool take_starts(struct vm *vm, const struct module_plan_section *s, uint32_t from, uint32_t to,
-			int64_t base)
-{
-	const struct module_plan_found *f = &vm->vmm->modules->plan;
-	struct module_work *w = work_of(vm);
-	uint32_t first = from / 8, n = (to - 1) / 8 - first + 1;
-	uint8_t bits[PAGE_BITS + 2];
-
-	if (!module_read(vm, f->at + (uint32_t)module_plan_starts_at(&f->h) + s->starts + first, bits, n))
-		return false;
-	for (uint32_t at = from; at < to; at++) {
-		bit_set(w->inside, (uint32_t)(at - base));
-		if (bit_at(bits, at - first * 8))
-			bit_set(w->start, (uint32_t)(at - base));
-	}
-	return true;
-}
-
-static bool is_clear(struct vm *vm, const struct module_plan_section *s, uint32_t from, uint32_t to)
-{
-	const struct module_plan_found *f = &vm->vmm->modules->plan;
-	struct module_plan_obscure o;
-
-	for (uint32_t i = 0; i < s->n_obscure; i++) {
-		if (!module_read(vm,
-				 f->at + (uint32_t)module_plan_obscure_at(&f->h) +
-				     (s->obscure + i) * (uint32_t)sizeof(o),
-				 &o, sizeof(o)))
-			return false;
-		if (o.offset < to && o.end > from)
-			return false;
-	}
-	return true;
 }
 
 /* --- windows -------------------------------------------------------------------------------------------------- */
@@ -86,8 +33,8 @@ static bool free_bytes(const struct module_work *w, uint32_t at, uint32_t len)
 	return true;
 }
 
-/* Are the window's instructions those that the plan saw, and nothing else in it? */
-static bool starts_agree(const struct module_work *w, uint32_t at, uint32_t end, unsigned n)
+/* Are the window's instructions those that are known, and nothing else in it? */
+static bool starts_agree(const struct module_work *w, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t off = w->insns[i].va - w->linear;
@@ -98,7 +45,7 @@ static bool starts_agree(const struct module_work *w, uint32_t at, uint32_t end,
 			if (bit_at(w->start, off + k))
 				return false;
 	}
-	return at < end;
+	return true;
 }
 
 static bool emit_window(struct vm *vm, unsigned n, uint32_t next, uint32_t *stub)
@@ -141,52 +88,33 @@ static bool emit_window(struct vm *vm, unsigned n, uint32_t next, uint32_t *stub
 	return true;
 }
 
-/* A window that cannot be laid is none; its instructions are looked at like any others. */
-static void try_window(struct vm *vm, const struct module_plan_window *pw, int64_t base)
+void module_lay_window(struct vm *vm, struct module_span span)
 {
 	struct module_work *w = work_of(vm);
-	int64_t at = pw->offset - base, hop = at + pw->hop;
+	int64_t at = span.at, hop = at + span.hop;
 	uint32_t next, stub;
 
 	/* One that ends with the page might leave the shadow of an STI on the next. */
-	if (at < 0 || at + pw->len >= PAGE_SIZE || !free_bytes(w, (uint32_t)at, pw->len) ||
-	    (pw->hop && (hop < 0 || hop + JUMP_LEN > PAGE_SIZE || !free_bytes(w, (uint32_t)hop, JUMP_LEN))) ||
+	if (at + span.len >= PAGE_SIZE || !free_bytes(w, span.at, span.len) ||
+	    (span.hop &&
+	     (hop < 0 || hop + JUMP_LEN > PAGE_SIZE || !free_bytes(w, (uint32_t)hop, JUMP_LEN))) ||
 	    w->n_windows == sizeof(w->window) / sizeof(*w->window))
 		return;
-	if (module_window_insns(w->bytes + at, pw->len, w->linear + (uint32_t)at, pw->n_insns, w->insns,
+	if (module_window_insns(w->bytes + at, span.len, w->linear + span.at, span.n_insns, w->insns,
 				&next) ||
-	    !starts_agree(w, (uint32_t)at, (uint32_t)at + pw->len, pw->n_insns) ||
-	    !emit_window(vm, pw->n_insns, next, &stub))
+	    !starts_agree(w, span.n_insns) || !emit_window(vm, span.n_insns, next, &stub))
 		return;
-	for (uint32_t i = 0; i < pw->len; i++)
-		bit_set(w->windows, (uint32_t)at + i);
-	for (uint32_t i = 0; pw->hop && i < JUMP_LEN; i++)
+	for (uint32_t i = 0; i < span.len; i++)
+		bit_set(w->windows, span.at + i);
+	for (uint32_t i = 0; span.hop && i < JUMP_LEN; i++)
 		bit_set(w->windows, (uint32_t)hop + i);
-	w->window[w->n_windows].at = (uint16_t)at;
-	w->window[w->n_windows].len = pw->len;
-	w->window[w->n_windows].hop = pw->hop;
-	w->window[w->n_windows++].stub = stub;
-}
-
-static bool take_windows(struct vm *vm, const struct module_plan_section *s, uint32_t from, uint32_t to,
-			 int64_t base)
-{
-	const struct module_plan_found *f = &vm->vmm->modules->plan;
-	uint32_t table = f->at + (uint32_t)module_plan_windows_at(&f->h);
-	struct module_plan_window w;
-
-	for (uint32_t i = 0; i < s->n_windows; i++) {
-		if (!module_read(vm, table + (s->window + i) * (uint32_t)sizeof(w), &w, sizeof(w)))
-			return false;
-		if (!module_plan_window_wrong(s, &w) && w.offset >= from && w.offset < to)
-			try_window(vm, &w, base);
-	}
-	return true;
+	w->stub[w->n_windows] = stub;
+	w->window[w->n_windows++] = span;
 }
 
 /* --- everything else ------------------------------------------------------------------------------------------ */
 
-static bool falls_through(const struct insn *i)
+bool module_falls_through(const struct insn *i)
 {
 	switch (i->flow) {
 	case FLOW_JMP:
@@ -196,7 +124,7 @@ static bool falls_through(const struct insn *i)
 	case FLOW_STOP: /* where the guest steps over it, the plan has a start */
 		return false;
 	default:
-		return !(i->map == 0 && i->opcode == INT3);
+		return !window_is_int3(i);
 	}
 }
 
@@ -237,7 +165,7 @@ static bool look_at(struct module_work *w, uint32_t at)
 	target = (uint32_t)insn.target - w->linear;
 	if (insn.target && target < PAGE_SIZE && (into_window(w, target) || !arrive(w, target)))
 		return false;
-	return !falls_through(&insn) || at + len >= PAGE_SIZE || arrive(w, at + (uint32_t)len);
+	return !module_falls_through(&insn) || at + len >= PAGE_SIZE || arrive(w, at + (uint32_t)len);
 }
 
 static bool look_at_all(struct module_work *w)
@@ -288,7 +216,7 @@ static void write_windows(const struct module_work *w, struct module_page *p, ui
 			ram[at] = 0xeb;
 			ram[at + 1] = (uint8_t)(w->window[i].hop - 2);
 		}
-		put_jump(ram, w->linear, jump, w->window[i].stub);
+		put_jump(ram, w->linear, jump, w->stub[i]);
 		for (uint32_t k = 1; k < w->window[i].len; k++)
 			bit_set(p->interior, at + k);
 		for (uint32_t k = 1; w->window[i].hop && k < JUMP_LEN; k++)
@@ -305,6 +233,11 @@ static void carry_out(struct vm *vm, struct module_page *p, uint32_t first_point
 	p->crosses = w->crosses;
 	p->first_point = first_point;
 	p->n_points = m->n_points - first_point;
+	p->n_branches = w->n_branches;
+	mem_copy(p->branch, w->branch, sizeof(p->branch));
+	mem_copy(p->start, w->start, sizeof(p->start));
+	mem_copy(p->entered, w->entered, sizeof(p->entered));
+	mem_copy(p->ran, w->proven, sizeof(p->ran));
 	mem_copy(p->bytes, ram, PAGE_SIZE);
 	mem_set(p->interior, 0, sizeof(p->interior));
 	mem_set(p->online, 0, sizeof(p->online));
@@ -325,36 +258,35 @@ static void carry_out(struct vm *vm, struct module_page *p, uint32_t first_point
 	vm->stats.module_windows += w->n_windows;
 }
 
-static bool prepare(struct vm *vm, uint32_t linear, const uint8_t *ram)
+static void prepare(struct vm *vm, uint32_t linear, const uint8_t *ram)
 {
-	struct module_plan_found *f = &vm->vmm->modules->plan;
 	struct module_work *w = work_of(vm);
-	uint32_t from, to;
-	int64_t base;
 
 	mem_set(w, 0, sizeof(*w));
 	w->linear = linear;
 	mem_copy(w->bytes, ram, PAGE_SIZE);
 	w->n_bytes =
 	    PAGE_SIZE + (module_read(vm, linear + PAGE_SIZE, w->bytes + PAGE_SIZE, INSN_MAX) ? INSN_MAX : 0);
-	for (uint32_t i = 0; i < f->h.n_sections; i++)
-		if (section_on_page(f, i, linear, &from, &to, &base) &&
-		    (!take_starts(vm, &f->sections[i], from, to, base) ||
-		     !is_clear(vm, &f->sections[i], from, to)))
-			return false;
-	for (uint32_t i = 0; i < f->h.n_sections; i++)
-		if (section_on_page(f, i, linear, &from, &to, &base) &&
-		    !take_windows(vm, &f->sections[i], from, to, base))
-			return false;
-	return true;
 }
 
-bool module_promote(struct vm *vm, struct module_page *p, uint32_t linear, uint8_t *ram)
+static bool scan(struct vm *vm, const struct module_page *p)
+{
+	enum module_scan why = module_scan(vm, p);
+
+	vm->stats.module_scans[why]++;
+	if (why == SCAN_WHOLE)
+		module_span_sites(vm);
+	return why == SCAN_WHOLE;
+}
+
+bool module_promote(struct vm *vm, struct module_page *p, uint32_t linear, uint8_t *ram, bool planned)
 {
 	struct modules *m = vm->vmm->modules;
 	uint32_t code_len = m->code_len, pads_len = m->pads_len, n_points = m->n_points, n_sites = m->n_sites;
 
-	if (prepare(vm, linear, ram) && look_at_all(&m->work) && breakpoints_stand_alone(&m->work)) {
+	prepare(vm, linear, ram);
+	if ((planned ? module_take_plan(vm, linear) : scan(vm, p)) && look_at_all(&m->work) &&
+	    breakpoints_stand_alone(&m->work)) {
 		carry_out(vm, p, n_points, ram);
 		return true;
 	}

@@ -54,6 +54,9 @@ bool translate_is_pad(const struct vm *vm, uint32_t raw);
 /* The point of a raw address inside the cache; NULL when there is no instruction. */
 const struct manifest_point *translate_point(const struct vm *vm, uint32_t raw);
 
+/* Set a bit, of one a byte, where blocks of this page begin: control has arrived there. */
+void translate_note_entries(const struct vm *vm, uint32_t linear, uint32_t pfn, uint8_t *bits);
+
 /* The guest writes to the page. */
 void translate_drop_page(struct vm *vm, uint32_t pfn);
 /* What the architecture says of TLBs (SDM 3A 4.10.4): one page; all but global ones, or all; a change of mode. */

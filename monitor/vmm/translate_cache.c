@@ -321,6 +321,22 @@ void cache_drop_blocks(struct vm *vm, uint32_t pfn)
 	}
 }
 
+void translate_note_entries(const struct vm *vm, uint32_t linear, uint32_t pfn, uint8_t *bits)
+{
+	const struct translate *t = translate_of(vm);
+
+	for (uint32_t page = t ? t->by_pfn[pfn] : 0; page; page = t->page[page].next_of_pfn) {
+		if (t->page[page].linear != linear >> PAGE_SHIFT)
+			continue;
+		for (uint32_t i = t->page[page].blocks; i; i = *next_on_page(&t->block[i], page)) {
+			uint32_t offset = t->block[i].eip & (PAGE_SIZE - 1);
+
+			if (t->block[i].page[0] == page && !t->block[i].dead)
+				bits[offset >> 3] |= (uint8_t)(1u << (offset & 7));
+		}
+	}
+}
+
 static uint32_t make_shared(struct vm *vm, enum site_kind kind)
 {
 	struct translate *t = translate_of(vm);

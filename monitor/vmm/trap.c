@@ -12,6 +12,7 @@
 #include "monitor/vmm/emulate.h"
 #include "monitor/vmm/far.h"
 #include "monitor/vmm/gmem.h"
+#include "monitor/vmm/module.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/run.h"
 #include "monitor/vmm/shadow.h"
@@ -130,6 +131,8 @@ static int protection_fault(struct vm *vm, unsigned vector)
 	if (insn_is_sensitive(&insn)) {
 		enum exit_reason why = policy_get(insn.op)->hypercall == HC_INT && v->cpl == 3 ? EXIT_SYSCALL : EXIT_TRAP;
 
+		if (v->cpl != 3 && !vm->vmm->in_block)
+			module_trapped(vm, v->eip);
 		return emulate_counted(vm, &insn, why);
 	}
 	if (vm_long(vm) && (insn.seg == SEG_FS || insn.seg == SEG_GS) && !segment_is_unlimited(&v->seg[insn.seg]))

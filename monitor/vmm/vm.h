@@ -123,6 +123,16 @@ struct site_count {
 };
 #define SITE_COUNTS 16384
 
+/* What came of looking for the instructions of a page of a module that has no plan (module_scan.c). */
+enum module_scan {
+	SCAN_WHOLE,	   /* all of them are known */
+	SCAN_NO_ANCHOR,	   /* nothing in the module's memory points to code on it or before it */
+	SCAN_UNCLEAR,	   /* bytes that do not decode or that no compiler emits */
+	SCAN_CONTRADICTED, /* something leads into the middle of an instruction */
+	SCAN_UNPROVEN,	   /* an instruction that may not trap has never run */
+	SCAN_RESULTS
+};
+
 struct vm_stats {
 	uint64_t exits[EXIT_REASON_COUNT];
 	uint64_t cycles[EXIT_REASON_COUNT]; /* host TSC cycles between the exit and the next entry */
@@ -131,8 +141,11 @@ struct vm_stats {
 	uint64_t shadow_evictions; /* the host had no room for more mappings */
 	uint64_t baton_passes;
 	uint64_t pages_demoted, pages_reverified, pages_refused;
-	uint64_t module_promoted, module_demoted, module_refused, module_resets; /* pages of patched modules */
+	uint64_t module_promoted, module_demoted, module_refused, module_resets; /* pages of modules */
 	uint64_t module_pages, module_windows; /* promoted now; windows laid in all */
+	uint64_t module_unplanned, module_insns; /* pages promoted without a plan, instructions on them */
+	uint64_t module_scans[SCAN_RESULTS]; /* each time that such a page was looked at */
+	uint64_t module_met; /* frames outside the image where code was met that was not verified yet */
 	uint64_t code_candidates, code_verified, code_refused; /* pages, at the end of the run */
 	uint64_t blocks, block_insns, blocks_dropped, block_flushes, branches_chained, translation_preferred;
 	uint64_t interrupts[256];

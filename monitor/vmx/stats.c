@@ -126,7 +126,14 @@ static void print_pages(const struct vm *vm, FILE *out)
 	    {"code pages demoted by a guest write", s->pages_demoted},
 	    {"code pages verified again", s->pages_reverified},
 	    {"code pages refused", s->pages_refused},
+	    {"frames of module code met before they were promoted", s->module_met},
 	    {"module pages promoted", s->module_promoted},
+	    {"  of them without a plan", s->module_unplanned},
+	    {"  instructions on those", s->module_insns},
+	    {"  put off: no pointer to their code found", s->module_scans[SCAN_NO_ANCHOR]},
+	    {"  put off: bytes that may be no code", s->module_scans[SCAN_UNCLEAR]},
+	    {"  put off: a way into the middle of an instruction", s->module_scans[SCAN_CONTRADICTED]},
+	    {"  put off: an instruction that may not trap has not run", s->module_scans[SCAN_UNPROVEN]},
 	    {"module pages demoted by a guest write", s->module_demoted},
 	    {"module pages refused", s->module_refused},
 	    {"windows laid over module pages", s->module_windows},
@@ -224,12 +231,23 @@ static const char *site_reason(const struct vm *vm, const struct site_count *s)
 	return vm->cfg.mode == MODE_TRAP ? "--mode=trap" : "the window was not in place";
 }
 
-/* Pages of modules that were patched ahead of time. */
+static json_t *unplanned_json(const struct vm_stats *s)
+{
+	return json_pack("{s:I, s:I, s:{s:I, s:I, s:I, s:I}}", "promoted", (json_int_t)s->module_unplanned,
+			 "instructions", (json_int_t)s->module_insns, "put_off", "no_anchor",
+			 (json_int_t)s->module_scans[SCAN_NO_ANCHOR], "unclear",
+			 (json_int_t)s->module_scans[SCAN_UNCLEAR], "contradicted",
+			 (json_int_t)s->module_scans[SCAN_CONTRADICTED], "unproven",
+			 (json_int_t)s->module_scans[SCAN_UNPROVEN]);
+}
+
+/* Pages of modules: patched ahead of time, or as they came. */
 static json_t *modules_json(const struct vm_stats *s)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "promoted", (json_int_t)s->module_promoted, "demoted",
-			 (json_int_t)s->module_demoted, "refused", (json_int_t)s->module_refused, "windows",
-			 (json_int_t)s->module_windows, "direct", (json_int_t)s->module_pages);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "met", (json_int_t)s->module_met, "promoted",
+			 (json_int_t)s->module_promoted, "demoted", (json_int_t)s->module_demoted, "refused",
+			 (json_int_t)s->module_refused, "windows", (json_int_t)s->module_windows, "direct",
+			 (json_int_t)s->module_pages, "unplanned", unplanned_json(s));
 }
 
 /* Each reason to leave the guest that occurred, with what all of them took. */
@@ -272,10 +290,10 @@ static json_t *audit_json(const struct vm *vm, const struct host_silent *silent,
 						       "reason", site_reason(vm, &s[i])));
 	}
 	free(s);
-	return json_pack("{s:i, s:s, s:f, s:I, s:o, s:o, s:o, s:o}", "version", 1, "image_sha256", hex, "seconds",
-			 guest_ms(vm, clock_tsc()) / 1e3, "blocks_translated", (json_int_t)vm->stats.blocks,
-			 "module_pages", modules_json(&vm->stats), "exits", exits_json(vm), "silent_in_user_code",
-			 silent_json(silent), "sites", sites);
+	return json_pack("{s:i, s:s, s:f, s:I, s:o, s:o, s:o, s:o}", "version", 1, "image_sha256", hex,
+			 "seconds", guest_ms(vm, clock_tsc()) / 1e3, "blocks_translated",
+			 (json_int_t)vm->stats.blocks, "module_pages", modules_json(&vm->stats), "exits",
+			 exits_json(vm), "silent_in_user_code", silent_json(silent), "sites", sites);
 }
 
 int stats_write_audit(const struct vm *vm, const struct host_silent *silent, const uint8_t sha256[32],

@@ -42,6 +42,10 @@ static int setup(void **state)
 	vm->stats.blocks = 77;
 	vm->stats.module_promoted = 12;
 	vm->stats.module_pages = 9;
+	vm->stats.module_met = 14;
+	vm->stats.module_unplanned = 5;
+	vm->stats.module_insns = 4321;
+	vm->stats.module_scans[SCAN_UNPROVEN] = 3;
 	vm->stats.exits[EXIT_STUB] = 1000;
 	vm->stats.cycles[EXIT_STUB] = 2000000;
 	return 0;
@@ -75,6 +79,13 @@ static void audit_file(void **state)
 	first = json_object_get(root, "module_pages");
 	assert_int_equal(json_integer_value(json_object_get(first, "promoted")), 12);
 	assert_int_equal(json_integer_value(json_object_get(first, "direct")), 9);
+	assert_int_equal(json_integer_value(json_object_get(first, "met")), 14);
+	first = json_object_get(first, "unplanned");
+	assert_int_equal(json_integer_value(json_object_get(first, "promoted")), 5);
+	assert_int_equal(json_integer_value(json_object_get(first, "instructions")), 4321);
+	first = json_object_get(first, "put_off");
+	assert_int_equal(json_integer_value(json_object_get(first, "unproven")), 3);
+	assert_int_equal(json_integer_value(json_object_get(first, "unclear")), 0);
 	list = json_object_get(root, "exits");
 	assert_int_equal(json_array_size(list), 1); /* those that occurred */
 	first = json_array_get(list, 0);
