@@ -54,7 +54,7 @@ $(GUEST_STATE:%.c=$(B)/%.o): CFLAGS += -mgeneral-regs-only -fno-stack-protector 
 	$(if $(filter clang,$(MODE)),-fno-builtin,-fno-tree-loop-distribute-patterns)
 $(B)/patcher/verify%.o: CPPFLAGS += $(LLVM_CFLAGS)
 $(B)/tests/unit/test_decode $(B)/tests/unit/test_policy: CPPFLAGS += $(LLVM_CFLAGS)
-$(B)/patcher/report_html.o: patcher/report_page.html
+$(B)/patcher/report_page.o: $(wildcard patcher/page/*)
 $(B)/patcher/recipe_data.o: $(wildcard guest-patches/*.recipe)
 
 $(B)/%.o: %.c Makefile

@@ -84,8 +84,8 @@ static int parse_images(struct options *o, int argc, char **argv)
 		return EXIT_STATUS_USER;
 	}
 	if (o->modules &&
-	    (o->diff || o->runtime || o->files.csv || o->files.sarif || o->files.html || o->how.as)) {
-		fprintf(stderr, "paravane audit: --modules gives text and --json only\n");
+	    (o->diff || o->runtime || o->how.as)) {
+		fprintf(stderr, "paravane audit: --modules goes without --diff, --runtime, --raw and --pe\n");
 		return EXIT_STATUS_USER;
 	}
 	o->image = argv[optind];
@@ -157,6 +157,21 @@ static int report(const struct options *o, const struct analysis *a, struct diag
 	return err;
 }
 
+static int module_files(const struct options *o, const struct module_list *list, const struct module_results *r,
+			struct diag *d)
+{
+	const struct report_files *f = &o->files;
+	int err = f->json ? report_modules_json(o->image, r, f->json, d) : 0;
+
+	if (!err && f->csv)
+		err = report_modules_csv(r, f->csv, d);
+	if (!err && f->sarif)
+		err = report_modules_sarif(o->image, list, r, f->sarif, d);
+	if (!err && f->html)
+		err = report_modules_html(o->image, r, MODULES_PAGE_MOST, f->html, d);
+	return err;
+}
+
 static int audit_modules(const struct options *o)
 {
 	struct module_results r = {0};
@@ -171,11 +186,14 @@ static int audit_modules(const struct options *o)
 		modules_free(&list);
 	}
 	if (!err) {
-		for (size_t i = 0; i < list.n; i++)
+		for (size_t i = 0; i < list.n; i++) {
 			list.sources[i].debug = o->sources;
+			list.sources[i].csv = o->files.csv;
+			list.sources[i].sarif = o->files.sarif;
+		}
 		err = modules_run(&r, &list, module_audit, isatty(STDERR_FILENO) ? stderr : NULL, &d);
-		if (!err && o->files.json)
-			err = report_modules_json(o->image, &r, o->files.json, &d);
+		if (!err)
+			err = module_files(o, &list, &r, &d);
 		if (!err) {
 			report_modules_text(o->image, &list, &r, o->all, stdout);
 			bad = report_modules_bad(&r);
@@ -221,8 +239,8 @@ const struct command audit_command = {
     .synopsis = "IMAGE [--json FILE] [--csv FILE] [--sarif FILE] [--html FILE] [--all] [--runtime FILE] "
 		"[--debug FILE] [--debug-dir DIR] [--raw --base ADDRESS --width 16|32|64 | --pe]\n"
 		"       paravane audit --diff OLD NEW [--json FILE] [--html FILE] [--all]\n"
-		"       paravane audit --modules DIR|MODULE|INITRAMFS [--json FILE] [--all] [--debug FILE] "
-		"[--debug-dir DIR]",
+		"       paravane audit --modules DIR|MODULE|INITRAMFS [--json FILE] [--csv FILE] [--sarif FILE] [--html FILE] "
+		"[--all] [--debug FILE] [--debug-dir DIR]",
     .summary = "list the sensitive instructions of a kernel image",
     .run = audit_run,
 };

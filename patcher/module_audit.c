@@ -12,10 +12,7 @@
 #include "patcher/report_internal.h"
 
 struct audit {
-	struct image img;
-	struct targets targets;
-	struct cfg cfg;
-	struct sources *sources;
+	struct analysis analysis; /* without a plan */
 	bool damaged, patched;
 	size_t windows;	 /* of a patched one's plan */
 	char sha256[65]; /* of the module unpacked */
@@ -79,7 +76,7 @@ static int load(struct audit *a, const struct module_source *s)
 		return err;
 	}
 	report_sha256_bytes(bytes, size, a->sha256);
-	return image_load_module(&a->img, "file", bytes, size, &a->damaged, &a->d);
+	return image_load_module(&a->analysis.img, "file", bytes, size, &a->damaged, &a->d);
 }
 
 /* A module may have no code at all: firmware tables, aliases. */
@@ -91,16 +88,20 @@ static bool has_code(const struct image *img)
 	return false;
 }
 
-static int analyse(struct audit *a, const struct module_source *s)
+static int analyse(struct audit *audit, const struct module_source *s)
 {
+	struct analysis *a = &audit->analysis;
 	struct source_options debug = s->debug;
-	int err = has_code(&a->img) ? targets_collect(&a->targets, &a->img, &a->d) : 0;
+	int err;
 
 	debug.where = s->path ? s->path : s->name;
-	if (!err && has_code(&a->img))
-		err = cfg_build(&a->cfg, &a->img, &a->targets, &a->d);
+	if (!has_code(&a->img))
+		return 0;
+	err = targets_collect(&a->targets, &a->img, &audit->d);
+	if (!err)
+		err = cfg_build(&a->cfg, &a->img, &a->targets, &audit->d);
 	if (!err && a->cfg.n_sites)
-		err = sources_load(&a->sources, &a->img, &a->cfg, &debug, &a->d);
+		err = sources_load(&a->sources, &a->img, &a->cfg, &debug, &audit->d);
 	return err;
 }
 
@@ -123,7 +124,7 @@ static void count(struct module_result *r, const struct cfg *cfg)
 
 /* --- text --- */
 
-static void print_site(const struct audit *a, const struct cfg_site *s, FILE *f)
+static void print_site(const struct analysis *a, const struct cfg_site *s, FILE *f)
 {
 	const struct image_section *sec = a->cfg.sections[s->section].sec;
 	const struct image_symbol *sym = image_symbol_at(&a->img, s->va);
@@ -142,7 +143,7 @@ static void print_site(const struct audit *a, const struct cfg_site *s, FILE *f)
 	report_context_text(&a->img, &a->targets, s, "        ", f);
 }
 
-static void print_text(const struct audit *a, FILE *f)
+static void print_text(const struct analysis *a, FILE *f)
 {
 	for (size_t i = 0; i < a->img.n_notes; i++)
 		fprintf(f, "    note: %s\n", a->img.notes[i]);
@@ -152,7 +153,7 @@ static void print_text(const struct audit *a, FILE *f)
 
 /* --- JSON --- */
 
-static json_t *site_json(const struct audit *a, const struct cfg_site *s)
+static json_t *site_json(const struct analysis *a, const struct cfg_site *s)
 {
 	const struct image_section *sec = a->cfg.sections[s->section].sec;
 	const struct policy *row = policy_get(s->op);
@@ -190,30 +191,52 @@ static char *module_to_json(const struct audit *a, const struct module_source *s
 	if (r->patched)
 		patched = json_pack("{s:i}", "windows", (int)r->windows);
 
-	for (size_t i = 0; i < a->img.n_notes; i++)
-		json_array_append_new(notes, report_string(a->img.notes[i]));
-	for (size_t i = 0; i < a->cfg.n_sites; i++)
-		json_array_append_new(sites, site_json(a, &a->cfg.sites[i]));
+	for (size_t i = 0; i < a->analysis.img.n_notes; i++)
+		json_array_append_new(notes, report_string(a->analysis.img.notes[i]));
+	for (size_t i = 0; i < a->analysis.cfg.n_sites; i++)
+		json_array_append_new(sites, site_json(&a->analysis, &a->analysis.cfg.sites[i]));
 	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:i, s:I, s:I, s:i, s:o, s:o, s:o, s:o}", "name",
 		      report_string(s->name), "status", status[r->status], "message",
 		      report_string(*message ? message : NULL), "compression",
-		      a->compression ? a->compression : "none", "sha256", a->sha256, "width", a->img.width,
-		      "instructions", (json_int_t)r->instructions, "undecoded_bytes",
+		      a->compression ? a->compression : "none", "sha256", a->sha256, "width",
+		      a->analysis.img.width, "instructions", (json_int_t)r->instructions, "undecoded_bytes",
 		      (json_int_t)r->undecoded_bytes, "replacements", (int)r->replacements, "by_class",
 		      classes_json(r->by_class), "notes", notes, "patched", patched, "sites", sites);
-	text = o && json_array_size(sites) == a->cfg.n_sites ? json_dumps(o, JSON_COMPACT) : NULL;
+	text = o && json_array_size(sites) == a->analysis.cfg.n_sites ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	return text;
+}
+
+/* CSV and SARIF are made by the code that makes an image's. malloc'd, NULL without memory. */
+static char *print_form(const struct audit *a, const struct module_source *s, uint32_t index,
+			enum module_part part, const char *message)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	bool whole = true;
+
+	if (!f)
+		return NULL;
+	if (part == PART_TEXT)
+		print_text(&a->analysis, f);
+	else if (part == PART_CSV && s->csv)
+		report_csv_module(&a->analysis, s->name, message, f);
+	else if (part == PART_SARIF && s->sarif)
+		whole = report_sarif_module(&a->analysis, s->path ? s->path : s->name, index, f);
+	if (!fclose(f) && whole)
+		return text;
+	free(text);
+	return NULL;
 }
 
 struct module_result *module_audit(const struct module_source *source, uint32_t index)
 {
 	struct audit a = {0};
 	struct module_result head = {.index = index}, *r = NULL;
-	char *text = NULL, *json;
-	size_t text_size;
+	char *parts[MODULE_PARTS];
 	const char *message = "";
-	FILE *f;
+	bool whole = true;
 	int err;
 
 	if (source->damage)
@@ -226,23 +249,21 @@ struct module_result *module_audit(const struct module_source *source, uint32_t 
 	if (err)
 		message = a.d.text;
 	else if (a.damaged)
-		message = a.img.n_notes ? a.img.notes[0] : "damaged";
+		message = a.analysis.img.n_notes ? a.analysis.img.notes[0] : "damaged";
 	head.patched = a.patched;
 	head.windows = (uint32_t)a.windows;
-	count(&head, &a.cfg);
-	f = open_memstream(&text, &text_size);
-	if (f) {
-		print_text(&a, f);
-		fclose(f);
-	}
-	json = module_to_json(&a, source, &head, message);
-	if (text && json)
-		r = module_result_pack(&head, message, text, json);
-	free(text);
-	free(json);
-	sources_free(a.sources);
-	cfg_free(&a.cfg);
-	targets_free(&a.targets);
-	image_free(&a.img);
+	count(&head, &a.analysis.cfg);
+	parts[PART_MESSAGE] = strdup(message);
+	parts[PART_JSON] = module_to_json(&a, source, &head, message);
+	for (enum module_part p = PART_TEXT; p < MODULE_PARTS; p++)
+		if (p != PART_JSON)
+			parts[p] = print_form(&a, source, index, p, message);
+	for (unsigned i = 0; i < MODULE_PARTS; i++)
+		whole = whole && parts[i];
+	if (whole)
+		r = module_result_pack(&head, (const char *const *)parts);
+	for (unsigned i = 0; i < MODULE_PARTS; i++)
+		free(parts[i]);
+	analysis_free(&a.analysis);
 	return r;
 }

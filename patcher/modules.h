@@ -26,6 +26,7 @@ struct module_source {
 	char *damage; /* no module at all, but something that could not be read; or NULL */
 	struct source_options debug;
 	const struct module_source *patched; /* of verify: what became of it, in another list */
+	bool csv, sarif; /* wanted of its result, besides text and JSON */
 };
 
 struct module_list {
@@ -51,6 +52,16 @@ enum module_status {
 	MODULE_UNREADABLE, /* nothing could be read */
 };
 
+/* Texts of a result, each with its NUL: "" where there is nothing to say, or it was not asked for. */
+enum module_part {
+	PART_MESSAGE, /* why it is damaged */
+	PART_TEXT,    /* a line for each site */
+	PART_JSON,    /* an object of docs/audit-modules.schema.json */
+	PART_CSV,     /* a row for each site, report_csv_module() */
+	PART_SARIF,   /* results, a comma before each, report_sarif_module() */
+	MODULE_PARTS
+};
+
 /* What a worker hands back of one module. */
 struct module_result {
 	uint64_t instructions, undecoded_bytes;
@@ -61,29 +72,28 @@ struct module_result {
 	uint32_t sites;	  /* all but replacements */
 	uint32_t replacements;
 	uint32_t by_class[MODULE_CLASSES], by_op[OP_COUNT]; /* of sites */
-	uint32_t message_size, text_size, json_size;	    /* of what follows, each with its NUL */
-	/* message: why it is damaged; text: a line for each site; json: an object of docs/audit-modules.schema.json */
+	uint32_t part_size[MODULE_PARTS];		    /* of the parts that follow, in that order */
 };
-static inline const char *module_message(const struct module_result *r)
+static inline const char *module_part(const struct module_result *r, enum module_part part)
 {
-	return (const char *)(r + 1);
+	const char *p = (const char *)(r + 1);
+
+	for (unsigned i = 0; i < part; i++)
+		p += r->part_size[i];
+	return p;
 }
-static inline const char *module_text(const struct module_result *r)
+/* The result and its parts. */
+static inline size_t module_result_size(const struct module_result *r)
 {
-	return module_message(r) + r->message_size;
-}
-static inline const char *module_json(const struct module_result *r)
-{
-	return module_text(r) + r->text_size;
+	return (size_t)(module_part(r, MODULE_PARTS) - (const char *)r);
 }
 
 /* What a worker does with one module: a result, malloc'd, or NULL without memory. */
 typedef struct module_result *(*module_work)(const struct module_source *source, uint32_t index);
 /* module_audit.c: read nothing but the source and its debug file. */
 struct module_result *module_audit(const struct module_source *source, uint32_t index);
-/* A result of `head` with its sizes set and the texts behind it. malloc'd, or NULL without memory. */
-struct module_result *module_result_pack(struct module_result *head, const char *message, const char *text,
-					 const char *json);
+/* A result of `head` with its sizes set and its parts (NULL: "") behind it. malloc'd, or NULL without memory. */
+struct module_result *module_result_pack(struct module_result *head, const char *const parts[MODULE_PARTS]);
 
 /* modules_run.c: one result for each source, in the order of the list. */
 struct module_results {
@@ -101,6 +111,14 @@ void module_results_free(struct module_results *r);
 void report_modules_text(const char *path, const struct module_list *list, const struct module_results *r,
 			 bool all, FILE *f);
 int report_modules_json(const char *path, const struct module_results *r, const char *file, struct diag *d);
+/* What each can be asked of a single image, of all modules: read-a-report.md. CSV and SARIF must have been wanted. */
+int report_modules_csv(const struct module_results *r, const char *file, struct diag *d);
+int report_modules_sarif(const char *path, const struct module_list *list, const struct module_results *r,
+			 const char *file, struct diag *d);
+/* A page of about `most` bytes: with more to tell it leaves out source lines and tables, then sites, and says so. */
+#define MODULES_PAGE_MOST (5u << 20)
+int report_modules_html(const char *path, const struct module_results *r, size_t most, const char *file,
+			struct diag *d);
 /* How many are not MODULE_OK. */
 size_t report_modules_bad(const struct module_results *r);
 

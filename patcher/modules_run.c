@@ -40,23 +40,18 @@ struct module_spool {
 	pid_t pid; /* 0: no worker */
 };
 
-struct module_result *module_result_pack(struct module_result *head, const char *message, const char *text,
-					 const char *json)
+struct module_result *module_result_pack(struct module_result *head, const char *const parts[MODULE_PARTS])
 {
 	struct module_result *r;
-	char *p;
 
-	head->message_size = (uint32_t)strlen(message) + 1;
-	head->text_size = (uint32_t)strlen(text) + 1;
-	head->json_size = (uint32_t)strlen(json) + 1;
-	r = malloc(sizeof(*r) + head->message_size + head->text_size + head->json_size);
+	for (unsigned i = 0; i < MODULE_PARTS; i++)
+		head->part_size[i] = parts[i] ? (uint32_t)strlen(parts[i]) + 1 : 1;
+	r = malloc(module_result_size(head));
 	if (!r)
 		return NULL;
 	*r = *head;
-	p = (char *)(r + 1);
-	memcpy(p, message, head->message_size);
-	memcpy(p + head->message_size, text, head->text_size);
-	memcpy(p + head->message_size + head->text_size, json, head->json_size);
+	for (unsigned i = 0; i < MODULE_PARTS; i++)
+		strcpy((char *)(uintptr_t)module_part(r, i), parts[i] ? parts[i] : "");
 	return r;
 }
 
@@ -80,7 +75,7 @@ static int write_all(int fd, const void *bytes, size_t size)
 /* Results lie in the spool one behind the other, each padded to 8 bytes. */
 static int append(int fd, struct slot *slot, const struct module_result *r)
 {
-	size_t size = sizeof(*r) + r->message_size + r->text_size + r->json_size, pad = -size & 7;
+	size_t size = module_result_size(r), pad = -size & 7;
 	uint64_t at = slot->committed;
 	int err;
 
@@ -227,7 +222,7 @@ static int collect(struct module_results *r, const struct shared *sh, const stru
 		}
 		for (size_t at = 0; at < s->size;) {
 			const struct module_result *m = (const void *)(s->map + at);
-			size_t size = sizeof(*m) + m->message_size + m->text_size + m->json_size;
+			size_t size = module_result_size(m);
 
 			found += !r->results[m->index];
 			r->results[m->index] = m;

@@ -53,7 +53,7 @@ int report_json(const struct analysis *a, const struct runtime_report *rt, const
 int report_csv(const struct analysis *a, const struct runtime_report *rt, const char *path, struct diag *d);
 /* SARIF 2.1.0: a rule for each row of the policy table that the image has, a result for each site. */
 int report_sarif(const struct analysis *a, const struct runtime_report *rt, const char *path, struct diag *d);
-/* One page that needs nothing else: report_page.html with the report inside. */
+/* One page that needs nothing else (report_page.h), with the report inside. */
 int report_html(const struct analysis *a, const struct runtime_report *rt, const char *path, struct diag *d);
 
 /* The files that `audit` was asked for; NULL where it was not. */

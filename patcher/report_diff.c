@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "hypercalls/policy.h"
-#include "patcher/report_internal.h"
+#include "patcher/report_page.h"
 
 #define UNMATCHED SIZE_MAX
 

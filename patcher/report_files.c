@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* Which reports were asked for, and the planner's ladder in words. */
+#include <errno.h>
+#include <stdlib.h>
+
 #include "hypercalls/policy.h"
 #include "patcher/report_internal.h"
 
@@ -20,6 +23,25 @@ int report_files_write(const struct report_files *f, const struct analysis *a,
 			return err;
 	}
 	return 0;
+}
+
+bool report_text_open(struct report_text *t)
+{
+	*t = (struct report_text){0};
+	t->f = open_memstream(&t->text, &t->size);
+	return t->f != NULL;
+}
+
+int report_text_write(struct report_text *t, const char *path, struct diag *d)
+{
+	bool whole = t->f && !ferror(t->f);
+	int err;
+
+	if (t->f && fclose(t->f))
+		whole = false;
+	err = whole ? file_write(path, t->text, t->size, d) : diag_set(d, -ENOMEM, "%s: out of memory", path);
+	free(t->text);
+	return err;
 }
 
 static const char *why_not_in_place(const struct plan_site *ps)

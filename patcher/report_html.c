@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The audit as one page: report_page.html, compiled in, with the data where it says @DATA@. The page draws itself
- * from that and asks nobody for anything.
- *
- * Four thousand sites with their stubs are 30,000 lines of disassembly, most of which repeat; so every text stands
+ * The audit of an image as data for the page. Four thousand sites with their stubs are 30,000 lines of disassembly, most of which repeat; so every text stands
  * once in `texts` and all else are numbers. An address is a section and an offset, because a number in JavaScript
  * does not hold 64 bits.
  */
@@ -15,45 +12,13 @@
 #include "hypercalls/abi.h"
 #include "hypercalls/policy.h"
 #include "patcher/context.h"
-#include "patcher/report_internal.h"
+#include "patcher/report_page.h"
 
-__asm__(".pushsection .rodata\n"
-	".globl report_page_start, report_page_end\n"
-	"report_page_start: .incbin \"patcher/report_page.html\"\n"
-	"report_page_end: .byte 0\n"
-	".popsection\n");
-extern const char report_page_start[], report_page_end[];
-
-#define MARK "@DATA@"
 #define LINES 4 /* instructions shown from a site that no window covers */
 
-/* Texts by first use: json_object finds the number, json_array is what the page gets. */
-struct texts {
-	json_t *number, *list;
-};
-
-static json_t *text_number(struct texts *t, const char *s)
-{
-	json_t *n, *clean;
-
-	if (!s)
-		return json_integer(-1);
-	clean = report_string(s);
-	n = clean ? json_object_get(t->number, json_string_value(clean)) : NULL;
-	if (n) {
-		json_decref(clean);
-		return json_incref(n);
-	}
-	n = json_integer((json_int_t)json_array_size(t->list));
-	if (clean) {
-		json_object_set(t->number, json_string_value(clean), n);
-		json_array_append_new(t->list, clean);
-	}
-	return n;
-}
-
 /* Lines of disassembly: [distance from base, hexadecimal bytes, text] for each instruction of [p, p + len). */
-static json_t *listing(struct texts *t, const uint8_t *p, size_t len, uint64_t va, int width, size_t most)
+static json_t *listing(struct page_texts *t, const uint8_t *p, size_t len, uint64_t va, int width,
+		       size_t most)
 {
 	json_t *lines = json_array();
 	size_t at = 0;
@@ -69,13 +34,14 @@ static json_t *listing(struct texts *t, const uint8_t *p, size_t len, uint64_t v
 			snprintf(hex + 2 * i, 3, "%02x", p[at + i]);
 		insn_format(text, sizeof(text), p + at, len - at, va + at, width);
 		json_array_append_new(
-		    lines, json_pack("[I, o, o]", (json_int_t)at, text_number(t, hex), text_number(t, text)));
+		    lines, json_pack("[I, o, o]", (json_int_t)at, page_text(t, hex), page_text(t, text)));
 		at += size;
 	}
 	return lines;
 }
 
-static json_t *image_listing(struct texts *t, const struct image *img, uint64_t va, size_t len, size_t most)
+static json_t *image_listing(struct page_texts *t, const struct image *img, uint64_t va, size_t len,
+			     size_t most)
 {
 	size_t avail = 0;
 	const uint8_t *p = image_bytes(img, va, &avail);
@@ -84,7 +50,7 @@ static json_t *image_listing(struct texts *t, const struct image *img, uint64_t 
 }
 
 /* What patch would write over the window, and over the padding it hops through. */
-static json_t *after_listing(struct texts *t, const struct manifest_window *w)
+static json_t *after_listing(struct page_texts *t, const struct manifest_window *w)
 {
 	uint8_t *bytes = malloc(w->len + 5), hop[5];
 	json_t *lines, *more;
@@ -130,7 +96,7 @@ static void stub_annotate(json_t *lines, const struct manifest *m, const struct 
 	}
 }
 
-static json_t *window_json(struct texts *t, const struct analysis *a, const struct stubs *st,
+static json_t *window_json(struct page_texts *t, const struct analysis *a, const struct stubs *st,
 			   const struct manifest *m, const struct manifest_window *w)
 {
 	uint32_t base = m->h.hole_base + ABI_STUBS;
@@ -147,7 +113,7 @@ static json_t *window_json(struct texts *t, const struct analysis *a, const stru
 }
 
 /* The windows with the stubs that patch would emit, the hole where the recipe has it. */
-static int windows_json(json_t *windows, struct texts *t, const struct analysis *a, struct diag *d)
+static int windows_json(json_t *windows, struct page_texts *t, const struct analysis *a, struct diag *d)
 {
 	struct manifest m = {0};
 	struct stubs st = {0};
@@ -167,7 +133,7 @@ static int windows_json(json_t *windows, struct texts *t, const struct analysis 
 	return err;
 }
 
-static json_t *tries_json(struct texts *t, const struct plan_site *ps)
+static json_t *tries_json(struct page_texts *t, const struct plan_site *ps)
 {
 	struct tactic_try tries[TACTIC_TRIES];
 	size_t n = report_tries(ps, tries);
@@ -175,24 +141,24 @@ static json_t *tries_json(struct texts *t, const struct plan_site *ps)
 
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(
-		    list, json_pack("[i, o]", (int)tries[i].tactic, text_number(t, tries[i].outcome)));
+		    list, json_pack("[i, o]", (int)tries[i].tactic, page_text(t, tries[i].outcome)));
 	return list;
 }
 
 /* Function, file and line, with what the code was inlined into. */
-static json_t *source_json(struct texts *t, const struct analysis *a, const struct cfg_site *site)
+static json_t *source_json(struct page_texts *t, const struct analysis *a, const struct cfg_site *site)
 {
 	const struct source_frame *frames;
 	size_t n = report_frames(a, site, &frames);
 	char *text = n ? sources_describe(frames, n) : NULL;
-	json_t *number = text_number(t, text);
+	json_t *number = page_text(t, text);
 
 	free(text);
 	return number;
 }
 
 /* [table, what it says] for each of the kernel's tables that names the site. */
-static json_t *context_json(struct texts *t, const struct image *img, const struct targets *targets,
+static json_t *context_json(struct page_texts *t, const struct image *img, const struct targets *targets,
 			    const struct cfg_site *site)
 {
 	struct context found[CONTEXT_MAX];
@@ -203,14 +169,14 @@ static json_t *context_json(struct texts *t, const struct image *img, const stru
 		char text[256];
 
 		context_describe(&found[i], img, text, sizeof(text));
-		json_array_append_new(list, json_pack("[o, o]", text_number(t, context_table(&found[i])),
-						      text_number(t, text)));
+		json_array_append_new(
+		    list, json_pack("[o, o]", page_text(t, context_table(&found[i])), page_text(t, text)));
 	}
 	return list;
 }
 
-/* The columns are named in report_page.html, where `sites` is unpacked. */
-static json_t *site_json(struct texts *t, const struct analysis *a, const struct cfg_site *site, int op,
+/* The columns are named in page/audit.js, where `sites` is unpacked. */
+static json_t *site_json(struct page_texts *t, const struct analysis *a, const struct cfg_site *site, int op,
 			 const struct runtime_report *rt)
 {
 	const struct image_symbol *sym = image_symbol_at(&a->img, site->va);
@@ -225,24 +191,16 @@ static json_t *site_json(struct texts *t, const struct analysis *a, const struct
 	return json_pack(
 	    "[i, I, i, i, o, I, i, i, I, o, o, o, o, o, I, o, o, o]", (int)site->section,
 	    (json_int_t)(site->va - a->cfg.sections[site->section].sec->va), (int)site->len, op,
-	    text_number(t, sym ? sym->name : NULL), sym ? (json_int_t)(site->va - sym->va) : 0,
+	    page_text(t, sym ? sym->name : NULL), sym ? (json_int_t)(site->va - sym->va) : 0,
 	    (int)site->origin, ps ? (int)ps->tactic : -1, covered ? (json_int_t)ps->window : (json_int_t)-1,
-	    text_number(t, text), text_number(t, ps ? ps->reason : NULL), tries_json(t, ps),
+	    page_text(t, text), page_text(t, ps ? ps->reason : NULL), tries_json(t, ps),
 	    covered ? json_array() : image_listing(t, &a->img, site->va, LINES * INSN_MAX, LINES),
 	    source_json(t, a, site), seen ? (json_int_t)seen->count : (json_int_t)-1,
-	    text_number(t, seen ? seen->kind : NULL), text_number(t, seen ? seen->reason : NULL),
+	    page_text(t, seen ? seen->kind : NULL), page_text(t, seen ? seen->reason : NULL),
 	    context_json(t, &a->img, &a->targets, site));
 }
 
-static json_t *op_json(const struct policy *p)
-{
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", p->id, "mnemonic",
-			 p->mnemonic, "form", p->form, "class", policy_class_name(p->cls), "why", p->reason,
-			 "manual", p->manual, "meaning", p->meaning, "hypercall",
-			 hypercall_name(p->hypercall), "lowering", lowering_name(p->lowering));
-}
-
-static void sites_json(json_t *sites, json_t *ops, struct texts *t, const struct analysis *a,
+static void sites_json(json_t *sites, json_t *ops, struct page_texts *t, const struct analysis *a,
 		       const struct runtime_report *rt)
 {
 	int index[OP_COUNT];
@@ -253,7 +211,7 @@ static void sites_json(json_t *sites, json_t *ops, struct texts *t, const struct
 
 		if (index[site->op] < 0) {
 			index[site->op] = (int)json_array_size(ops);
-			json_array_append_new(ops, op_json(policy_get(site->op)));
+			json_array_append_new(ops, page_op(site->op));
 		}
 		json_array_append_new(sites, site_json(t, a, site, index[site->op], rt));
 	}
@@ -359,68 +317,33 @@ static json_t *notes_json(const struct image *img)
 
 static json_t *page_data(const struct analysis *a, const struct runtime_report *rt, struct diag *d)
 {
-	struct texts t = {json_object(), json_array()};
+	struct page_texts t = page_texts_new();
 	json_t *windows = json_array(), *sites = json_array(), *ops = json_array(), *root = NULL;
 	char hex[65];
 	int err = windows_json(windows, &t, a, d);
 
 	sites_json(sites, ops, &t, a, rt);
 	report_sha256(&a->img, hex);
-	root = json_pack(
-	    "{s:s, s:i, s:o, s:s, s:s, s:s, s:i, s:s, s:o, s:I, s:I, s:I, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, "
-	    "s:o, s:o, s:o, s:o}",
-	    "kind", "audit", "version", REPORT_SCHEMA_VERSION, "image", report_string(a->img.path),
-	    "container", report_container_name(&a->img), "compression",
-	    a->img.compression ? a->img.compression : "none", "sha256", hex, "width", a->img.width,
-	    "symbol_source", a->img.symbol_source, "debug", report_string(sources_path(a->sources)), "symbols", (json_int_t)a->img.n_symbols, "instructions",
-	    (json_int_t)a->cfg.n_insns, "undecoded", (json_int_t)a->cfg.undecoded_bytes, "recipe",
-	    a->recipe.name, "notes", notes_json(&a->img), "planned", (int)a->planned, "sections",
-	    sections_json(&a->cfg), "map", map_json(&a->img), "tactics",
-	    names_json(tactic_name, TACTIC_COUNT), "origins",
-	    names_json(cfg_origin_name, ORIGIN_REPLACEMENT + 1), "run", run_json(a, rt), "ops", ops, "sites",
-	    sites, "windows", windows, "texts", t.list);
+	root =
+	    json_pack("{s:s, s:i, s:o, s:s, s:s, s:s, s:i, s:s, s:o, s:I, s:I, s:I, s:s, s:o, s:b, s:o, s:o, "
+		      "s:o, s:o, s:o, "
+		      "s:o, s:o, s:o, s:o}",
+		      "kind", "audit", "version", REPORT_SCHEMA_VERSION, "image", report_string(a->img.path),
+		      "container", report_container_name(&a->img), "compression",
+		      a->img.compression ? a->img.compression : "none", "sha256", hex, "width", a->img.width,
+		      "symbol_source", a->img.symbol_source, "debug", report_string(sources_path(a->sources)),
+		      "symbols", (json_int_t)a->img.n_symbols, "instructions", (json_int_t)a->cfg.n_insns,
+		      "undecoded", (json_int_t)a->cfg.undecoded_bytes, "recipe", a->recipe.name, "notes",
+		      notes_json(&a->img), "planned", (int)a->planned, "sections", sections_json(&a->cfg),
+		      "map", map_json(&a->img), "tactics", names_json(tactic_name, TACTIC_COUNT), "origins",
+		      names_json(cfg_origin_name, ORIGIN_REPLACEMENT + 1), "run", run_json(a, rt), "ops", ops,
+		      "sites", sites, "windows", windows, "texts", t.list);
 	json_decref(t.number);
 	if (root && (err || json_array_size(sites) != a->cfg.n_sites)) {
 		json_decref(root);
 		root = NULL;
 	}
 	return root;
-}
-
-/* In a script element `<` may start a tag; in JSON it stands in strings only, where it may be escaped. */
-static void write_escaped(const char *s, FILE *f)
-{
-	for (size_t n; *s; s += n) {
-		n = strcspn(s, "<");
-		fwrite(s, 1, n, f);
-		if (s[n] == '<') {
-			fputs("\\u003c", f);
-			n++;
-		}
-	}
-}
-
-int report_page_write(json_t *data, const char *path, struct diag *d)
-{
-	const char *mark = strstr(report_page_start, MARK);
-	char *json = data ? json_dumps(data, JSON_COMPACT) : NULL, *text = NULL;
-	size_t size = 0;
-	FILE *f = json ? open_memstream(&text, &size) : NULL;
-	bool whole = false;
-	int err;
-
-	json_decref(data);
-	if (f) {
-		fwrite(report_page_start, 1, (size_t)(mark - report_page_start), f);
-		write_escaped(json, f);
-		fwrite(mark + strlen(MARK), 1, (size_t)(report_page_end - mark) - strlen(MARK), f);
-		whole = !ferror(f);
-		whole = !fclose(f) && whole;
-	}
-	err = whole ? file_write(path, text, size, d) : diag_set(d, -ENOMEM, "%s: out of memory", path);
-	free(json);
-	free(text);
-	return err;
 }
 
 int report_html(const struct analysis *a, const struct runtime_report *rt, const char *path, struct diag *d)

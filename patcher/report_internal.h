@@ -4,7 +4,9 @@
 #define PATCHER_REPORT_INTERNAL_H
 
 #include <jansson.h>
+#include <stdio.h>
 
+#include "hypercalls/policy.h"
 #include "patcher/report.h"
 
 #define REPORT_SCHEMA_VERSION 1
@@ -24,6 +26,30 @@ json_t *report_json_build(const struct analysis *a, const struct runtime_report 
 /* Write root (NULL: memory is out) and release it. flags: jansson's. */
 int report_json_write(json_t *root, int flags, const char *path, struct diag *d);
 
+/* A file that is put together in memory and written whole or not at all. */
+struct report_text {
+	FILE *f; /* NULL without memory */
+	char *text;
+	size_t size;
+};
+bool report_text_open(struct report_text *t);
+int report_text_write(struct report_text *t, const char *path, struct diag *d);
+
+/* The rows and results of a module whose name or path is `name`, into f (modules.h says where they come together). */
+void report_csv_module(const struct analysis *a, const char *name, const char *message, FILE *f);
+/* Its rules are all rows of the policy table. False without memory. */
+bool report_sarif_module(const struct analysis *a, const char *name, unsigned artifact, FILE *f);
+/* Parts of a SARIF log; each may be NULL when memory is out. */
+json_t *report_sarif_rule(const struct policy *p);
+json_t *report_sarif_uri(const char *path);
+/* A notification; location: an artifactLocation, or NULL. */
+json_t *report_sarif_note(const char *text, const char *level, json_t *location);
+json_t *report_sarif_log(json_t *rules, json_t *artifacts, json_t *notes, json_t *results);
+
+/* Version, source and totals of the JSON report (docs/audit-modules.schema.json). */
+struct module_results;
+json_t *report_modules_head(const char *path, const struct module_results *r);
+
 /* A tactic that the planner considered for a site, best first, and what came of it. */
 struct tactic_try {
 	uint8_t tactic; /* enum tactic */
@@ -33,8 +59,5 @@ struct tactic_try {
 #define TACTIC_TRIES 6
 /* Returns how many there are: 0 for sites that need no patch. */
 size_t report_tries(const struct plan_site *ps, struct tactic_try tries[TACTIC_TRIES]);
-
-/* report_page.html with `data` inside, released, into path. */
-int report_page_write(json_t *data, const char *path, struct diag *d);
 
 #endif

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* The audit of many modules for people, a line each, and for programs: docs/audit-modules.schema.json. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +58,7 @@ static void print_module(const struct module_source *s, const struct module_resu
 		fprintf(f, "%9s %6s %6s %6s %6s %6s  ", "-", "-", "-", "-", "-", "-");
 		print_name(s->name, f);
 		fprintf(f, "  UNREADABLE: ");
-		print_name(module_message(m), f);
+		print_name(module_part(m, PART_MESSAGE), f);
 		fprintf(f, "\n");
 		return;
 	}
@@ -72,11 +71,11 @@ static void print_module(const struct module_source *s, const struct module_resu
 		fprintf(f, "  (patched: %u windows)", m->windows);
 	if (m->status == MODULE_DAMAGED) {
 		fprintf(f, "  DAMAGED: ");
-		print_name(module_message(m), f);
+		print_name(module_part(m, PART_MESSAGE), f);
 	}
 	fprintf(f, "\n");
 	if (all)
-		fputs(module_text(m), f);
+		fputs(module_part(m, PART_TEXT), f);
 }
 
 static int by_count(const void *a, const void *b)
@@ -155,34 +154,30 @@ static json_t *totals_json(const struct totals *t, size_t n)
 	    (json_int_t)t->replacements, "by_class", classes, "by_op", ops);
 }
 
+json_t *report_modules_head(const char *path, const struct module_results *r)
+{
+	struct totals t;
+
+	sum(&t, r);
+	return json_pack("{s:i, s:o, s:o}", "version", MODULES_SCHEMA_VERSION, "source", report_string(path),
+			 "totals", totals_json(&t, r->n));
+}
+
 /* The workers wrote the objects of the modules; here they are only put together. */
 int report_modules_json(const char *path, const struct module_results *r, const char *file, struct diag *d)
 {
-	struct totals t;
-	json_t *head;
-	char *text = NULL, *start;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
-	int err;
+	json_t *head = report_modules_head(path, r);
+	char *start = head ? json_dumps(head, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
+	struct report_text t = {0};
 
-	sum(&t, r);
-	head = json_pack("{s:i, s:o, s:o}", "version", MODULES_SCHEMA_VERSION, "source", report_string(path),
-			 "totals", totals_json(&t, r->n));
-	start = head ? json_dumps(head, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
 	json_decref(head);
-	if (f && start) {
+	if (start && report_text_open(&t)) {
 		start[strlen(start) - 2] = '\0'; /* "\n}" */
-		fprintf(f, "%s,\n \"modules\": [", start);
+		fprintf(t.f, "%s,\n \"modules\": [", start);
 		for (size_t i = 0; i < r->n; i++)
-			fprintf(f, "%s\n  %s", i ? "," : "", module_json(r->results[i]));
-		fprintf(f, "\n ]\n}\n");
+			fprintf(t.f, "%s\n  %s", i ? "," : "", module_part(r->results[i], PART_JSON));
+		fprintf(t.f, "\n ]\n}\n");
 	}
-	err = !f || fclose(f) || !start ? -ENOMEM : 0;
 	free(start);
-	if (err)
-		diag_set(d, err, "%s: out of memory", file);
-	else
-		err = file_write(file, text, size, d);
-	free(text);
-	return err;
+	return report_text_write(&t, file, d);
 }

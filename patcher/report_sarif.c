@@ -16,7 +16,7 @@
 #define SARIF_SCHEMA "https://json.schemastore.org/sarif-2.1.0.json"
 
 /* 3.49: what is the same for every result of a rule. */
-static json_t *rule_json(const struct policy *p)
+json_t *report_sarif_rule(const struct policy *p)
 {
 	char *help = NULL, *name = NULL;
 	json_t *rule;
@@ -35,7 +35,7 @@ static json_t *rule_json(const struct policy *p)
 }
 
 /* 3.4.3: a URI reference, so what RFC 3986 reserves is escaped. A first segment with a colon would be a scheme. */
-static json_t *uri_json(const char *path)
+json_t *report_sarif_uri(const char *path)
 {
 	static const char hex[] = "0123456789ABCDEF";
 	char *uri = malloc(3 * strlen(path) + 1), *q = uri;
@@ -60,6 +60,23 @@ static json_t *uri_json(const char *path)
 	return s;
 }
 
+/* What a result is about. */
+struct sarif_subject {
+	const char *uri;
+	bool module;	   /* no address yet, and nothing is known of the places of its bytes in a file */
+	unsigned artifact; /* of a module: its place among the run's artifacts */
+};
+
+/* 3.4 */
+static json_t *artifact_json(const struct sarif_subject *of)
+{
+	json_t *o = json_pack("{s:o}", "uri", report_sarif_uri(of->uri));
+
+	if (o && of->module)
+		json_object_set_new(o, "index", json_integer(of->artifact));
+	return o;
+}
+
 /* 3.29: file and line of a frame, or NULL where that is not known. */
 static json_t *source_json(const struct source_frame *frame)
 {
@@ -67,7 +84,7 @@ static json_t *source_json(const struct source_frame *frame)
 
 	if (!*frame->file)
 		return NULL;
-	place = json_pack("{s:{s:o}}", "artifactLocation", "uri", uri_json(frame->file));
+	place = json_pack("{s:{s:o}}", "artifactLocation", "uri", report_sarif_uri(frame->file));
 	if (place && frame->line)
 		json_object_set_new(place, "region", json_pack("{s:i}", "startLine", (int)frame->line));
 	return place;
@@ -77,26 +94,29 @@ static json_t *source_json(const struct source_frame *frame)
  * 3.29: the source line if there is one; else the image, with the bytes where the site stands in the file itself. In
  * any case its address (3.32).
  */
-static json_t *physical_json(const struct analysis *a, const struct cfg_site *site)
+static json_t *physical_json(const struct analysis *a, const struct cfg_site *site,
+			     const struct sarif_subject *of)
 {
 	const struct image_section *sec = a->cfg.sections[site->section].sec;
 	const struct source_frame *frames;
 	json_t *where, *place = report_frames(a, site, &frames) ? source_json(frames) : NULL;
-	char address[24];
+	char address[96];
 
-	snprintf(address, sizeof(address), "0x%" PRIx64, site->va);
-	where = json_pack("{s:s, s:s, s:i}", "fullyQualifiedName", address, "kind", "instruction", "length",
-			  (int)site->len);
+	if (of->module)
+		snprintf(address, sizeof(address), "%.64s+0x%" PRIx64, sec->name, site->va - sec->va);
+	else
+		snprintf(address, sizeof(address), "0x%" PRIx64, site->va);
+	where = json_pack("{s:o, s:s, s:i}", "fullyQualifiedName", report_string(address), "kind",
+			  "instruction", "length", (int)site->len);
 	/* absoluteAddress is a non-negative number (3.32.6), which an upper-half address is not in 64 bits. */
-	if (where && site->va <= INT64_MAX)
+	if (where && !of->module && site->va <= INT64_MAX)
 		json_object_set_new(where, "absoluteAddress", json_integer((json_int_t)site->va));
 	if (place) {
 		json_object_set_new(place, "address", where);
 		return place;
 	}
-	place =
-	    json_pack("{s:{s:o}, s:o}", "artifactLocation", "uri", uri_json(a->img.path), "address", where);
-	if (place && a->img.container != IMAGE_BZIMAGE)
+	place = json_pack("{s:o, s:o}", "artifactLocation", artifact_json(of), "address", where);
+	if (place && !of->module && a->img.container != IMAGE_BZIMAGE)
 		json_object_set_new(place, "region",
 				    json_pack("{s:I, s:i}", "byteOffset",
 					      (json_int_t)(sec->offset + (site->va - sec->va)), "byteLength",
@@ -104,10 +124,11 @@ static json_t *physical_json(const struct analysis *a, const struct cfg_site *si
 	return place;
 }
 
-static json_t *location_json(const struct analysis *a, const struct cfg_site *site)
+static json_t *location_json(const struct analysis *a, const struct cfg_site *site,
+			     const struct sarif_subject *of)
 {
 	const struct image_symbol *sym = image_symbol_at(&a->img, site->va);
-	json_t *loc = json_pack("{s:o}", "physicalLocation", physical_json(a, site));
+	json_t *loc = json_pack("{s:o}", "physicalLocation", physical_json(a, site, of));
 	char *full = NULL;
 
 	if (!loc || !sym || asprintf(&full, "%s+0x%" PRIx64, sym->name, site->va - sym->va) < 0)
@@ -131,8 +152,8 @@ static json_t *stack_json(const struct source_frame *frames, size_t n)
 			json_object_set_new(loc, "physicalLocation", place);
 		if (*frames[i].function)
 			json_object_set_new(loc, "logicalLocations",
-					    json_pack("[{s:o, s:s}]", "name", report_string(frames[i].function),
-						      "kind", "function"));
+					    json_pack("[{s:o, s:s}]", "name",
+						      report_string(frames[i].function), "kind", "function"));
 		json_array_append_new(list, json_pack("{s:o}", "location", loc));
 	}
 	return json_pack("[{s:{s:s}, s:o}]", "message", "text", "inlined", "frames", list);
@@ -170,8 +191,8 @@ static json_t *message_json(const struct analysis *a, const struct cfg_site *sit
 
 	n = asprintf(&text, "%s: %s Tactic: %s%s%s.%s%s%s", p->mnemonic, p->reason,
 		     ps ? tactic_name(ps->tactic) : "none planned", ps && ps->reason ? ", because " : "",
-		     ps && ps->reason ? ps->reason : "",
-		     some ? " The kernel's tables: " : "", some ? context : "", some ? "." : "");
+		     ps && ps->reason ? ps->reason : "", some ? " The kernel's tables: " : "",
+		     some ? context : "", some ? "." : "");
 	free(context);
 	if (n < 0)
 		return NULL;
@@ -181,7 +202,7 @@ static json_t *message_json(const struct analysis *a, const struct cfg_site *sit
 }
 
 static json_t *result_json(const struct analysis *a, const struct cfg_site *site, int rule,
-			   const struct runtime_report *rt)
+			   const struct sarif_subject *of, const struct runtime_report *rt)
 {
 	const struct plan_site *ps = report_plan_site(a, site);
 	const struct runtime_site *seen = rt ? runtime_site_at(rt, site->va) : NULL;
@@ -196,30 +217,56 @@ static json_t *result_json(const struct analysis *a, const struct cfg_site *site
 			       report_context_json(&a->img, &a->targets, site));
 	r = json_pack("{s:s, s:i, s:s, s:s, s:o, s:[o], s:o}", "ruleId", policy_get(site->op)->id,
 		      "ruleIndex", rule, "kind", kind, "level", level, "message", message_json(a, site, ps),
-		      "locations", location_json(a, site), "properties", properties);
+		      "locations", location_json(a, site, of), "properties", properties);
 	if (r && seen && seen->count)
 		json_object_set_new(r, "occurrenceCount", json_integer((json_int_t)seen->count));
 	/* 3.27.13: absent where it says what the location says. */
 	if (r && n && *frames[0].file)
-		json_object_set_new(r, "analysisTarget", json_pack("{s:o}", "uri", uri_json(a->img.path)));
+		json_object_set_new(r, "analysisTarget", artifact_json(of));
 	if (r && n > 1)
 		json_object_set_new(r, "stacks", stack_json(frames, n));
 	return r;
 }
 
-static json_t *notifications_json(const struct image *img)
+bool report_sarif_module(const struct analysis *a, const char *name, unsigned artifact, FILE *f)
 {
-	json_t *list = json_array();
+	const struct sarif_subject of = {name, true, artifact};
 
-	for (size_t i = 0; i < img->n_notes; i++)
-		json_array_append_new(list, json_pack("{s:s, s:{s:o}}", "level", "warning", "message", "text",
-						      report_string(img->notes[i])));
-	return list;
+	for (size_t i = 0; i < a->cfg.n_sites; i++) {
+		const struct cfg_site *site = &a->cfg.sites[i];
+		json_t *r = result_json(a, site, site->op - 1, &of, NULL);
+		bool written = r && fputs(",\n", f) >= 0 && !json_dumpf(r, f, JSON_COMPACT);
+
+		json_decref(r);
+		if (!written)
+			return false;
+	}
+	return true;
+}
+
+json_t *report_sarif_note(const char *text, const char *level, json_t *location)
+{
+	json_t *o = json_pack("{s:s, s:{s:o}}", "level", level, "message", "text", report_string(text));
+
+	if (o && location)
+		json_object_set_new(
+		    o, "locations",
+		    json_pack("[{s:{s:o}}]", "physicalLocation", "artifactLocation", location));
+	return o;
+}
+
+json_t *report_sarif_log(json_t *rules, json_t *artifacts, json_t *notes, json_t *results)
+{
+	return json_pack("{s:s, s:s, s:[{s:{s:{s:s, s:s, s:o}}, s:o, s:[{s:b, s:o}], s:o}]}", "$schema",
+			 SARIF_SCHEMA, "version", "2.1.0", "runs", "tool", "driver", "name", "paravane",
+			 "fullName", "paravane audit", "rules", rules, "artifacts", artifacts, "invocations",
+			 "executionSuccessful", 1, "toolExecutionNotifications", notes, "results", results);
 }
 
 static json_t *build(const struct analysis *a, const struct runtime_report *rt)
 {
-	json_t *rules = json_array(), *results = json_array(), *root;
+	const struct sarif_subject of = {.uri = a->img.path};
+	json_t *rules = json_array(), *results = json_array(), *notes = json_array(), *root;
 	int index[OP_COUNT];
 	char hex[65];
 
@@ -229,18 +276,18 @@ static json_t *build(const struct analysis *a, const struct runtime_report *rt)
 
 		if (index[site->op] < 0) {
 			index[site->op] = (int)json_array_size(rules);
-			json_array_append_new(rules, rule_json(policy_get(site->op)));
+			json_array_append_new(rules, report_sarif_rule(policy_get(site->op)));
 		}
-		json_array_append_new(results, result_json(a, site, index[site->op], rt));
+		json_array_append_new(results, result_json(a, site, index[site->op], &of, rt));
 	}
+	for (size_t i = 0; i < a->img.n_notes; i++)
+		json_array_append_new(notes, report_sarif_note(a->img.notes[i], "warning", NULL));
 	report_sha256(&a->img, hex);
-	root = json_pack("{s:s, s:s, s:[{s:{s:{s:s, s:s, s:o}}, s:[{s:{s:o}, s:[s], s:{s:s}}], "
-			 "s:[{s:b, s:o}], s:o}]}",
-			 "$schema", SARIF_SCHEMA, "version", "2.1.0", "runs", "tool", "driver", "name",
-			 "paravane", "fullName", "paravane audit", "rules", rules, "artifacts", "location",
-			 "uri", uri_json(a->img.path), "roles", "analysisTarget", "hashes", "sha-256", hex,
-			 "invocations", "executionSuccessful", 1, "toolExecutionNotifications",
-			 notifications_json(&a->img), "results", results);
+	root = report_sarif_log(rules,
+				json_pack("[{s:{s:o}, s:[s], s:{s:s}}]", "location", "uri",
+					  report_sarif_uri(a->img.path), "roles", "analysisTarget", "hashes",
+					  "sha-256", hex),
+				notes, results);
 	if (root && json_array_size(results) != a->cfg.n_sites) {
 		json_decref(root);
 		root = NULL;

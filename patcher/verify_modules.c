@@ -116,7 +116,7 @@ static struct module_result *verify_work(const struct module_source *s, uint32_t
 	head.patched = !same;
 	head.sites = (uint32_t)r.sites;
 	head.windows = (uint32_t)r.windows;
-	result = module_result_pack(&head, message, "", "");
+	result = module_result_pack(&head, (const char *[MODULE_PARTS]){[PART_MESSAGE] = message});
 	free(r.text);
 	free(p.was);
 	free(p.is);
@@ -127,7 +127,7 @@ static struct module_result *verify_work(const struct module_source *s, uint32_t
 
 static void print_refused(FILE *f, const char *name, const struct module_result *r)
 {
-	const char *message = module_message(r);
+	const char *message = module_part(r, PART_MESSAGE);
 	size_t lines = 0, first = strcspn(message, "\n");
 
 	for (const char *p = message; *p; p++)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hold the reports of one audit against their formats and against each other.
 
-usage: check_reports.py json|csv|sarif|diff|html|modules FILE [THE AUDIT'S JSON]
+usage: check_reports.py json|csv|sarif|diff|html|modules-json|modules-csv|modules-sarif|modules-html FILE [THE AUDIT'S JSON]
 Says what is wrong and ends with 1; 77 when a validator is missing."""
 import csv
+import io
 import json
 import re
 import sys
+import urllib.parse
 
 
 def need(ok, what):
@@ -91,10 +93,33 @@ def check_csv(path, audit):
         need(row["runtime_count"] == (str(s["runtime"]["count"]) if s["runtime"] else ""), f"{s['address']}: count")
 
 
-def check_sarif(path, audit):
+def check_modules_csv(path, audit):
+    raw = open(path, "rb").read()
+    need(raw.endswith(b"\r\n") and raw.count(b"\n") == raw.count(b"\r\n"), "RFC 4180, 2: lines end with CRLF")
+    lines = list(csv.reader(io.StringIO(raw.decode(), newline=""), strict=True))
+    need(all(len(r) == len(lines[0]) for r in lines), "RFC 4180, 4: every line has as many fields as the first")
+    rows = iter([dict(zip(lines[0], r)) for r in lines[1:]])
+    for m in json.load(open(audit))["modules"]:
+        if m["message"] is not None:
+            row = next(rows)
+            need({k: v for k, v in row.items() if v} == {"module": m["name"], "message": m["message"]}, f"{m['name']}: {row}")
+        for s in m["sites"]:
+            row, at = next(rows), f"{m['name']}: {s['section']}+{s['offset']:#x}"
+            for field in ("section", "bytes", "disassembly", "op", "class", "origin"):
+                need(row[field] == s[field], f"{at}: {field} is {row[field]!r}, not {s[field]!r}")
+            need([row["module"], row["section_offset"], row["message"]] == [m["name"], str(s["offset"]), ""], f"{at}: place")
+            symbol = s["symbol"] or {"name": "", "offset": ""}
+            need([row["symbol"], row["offset"]] == [symbol["name"], str(symbol["offset"])], f"{at}: symbol")
+            need(row["why"] and row["manual"], f"{at}: why")
+            need(row["context"] == "; ".join(f"{c['table']}: {c['text']}" for c in s["context"]), f"{at}: context")
+            top = s["source"][0] if s["source"] else {"file": None, "line": None}
+            need(row["file"] == (top["file"] or "") and row["line"] == str(top["line"] or ""), f"{at}: file and line")
+    need(next(rows, None) is None, "more rows than sites and damaged modules")
+
+
+def sarif_run(path):
     """What the SARIF 2.1.0 schema requires, and what the standard says of the rest (its sections are named)."""
     log = json.load(open(path))
-    sites = json.load(open(audit))["sites"]
     need(log["version"] == "2.1.0", "3.13.2: version")
     need(len(log["runs"]) == 1, "3.13.4: runs")
     run = log["runs"][0]
@@ -107,6 +132,43 @@ def check_sarif(path, audit):
         need(r["shortDescription"]["text"] and r["fullDescription"]["text"] and r["help"]["text"], f"{r['id']}: text")
     for i in run["invocations"]:
         need(isinstance(i["executionSuccessful"], bool), "3.20.14: executionSuccessful")
+    return run, rules
+
+
+def check_modules_sarif(path, audit):
+    run, rules = sarif_run(path)
+    artifacts, results, modules = run["artifacts"], iter(run["results"]), json.load(open(audit))["modules"]
+    need(len(artifacts) - len(modules) == any("parentIndex" in a for a in artifacts), "an artifact a module, and the archive")
+    for i, m in enumerate(modules):
+        uri = artifacts[i]["location"]["uri"]
+        need(m["name"] == "(archive)" or urllib.parse.unquote(uri).endswith(m["name"].split("/")[-1]), f"{m['name']}: artifact {uri}")
+        need(artifacts[i].get("parentIndex", len(modules)) == len(modules), f"{m['name']}: 3.24.3 parentIndex")
+        for s in m["sites"]:
+            r, at = next(results), f"{m['name']}: {s['section']}+{s['offset']:#x}"
+            need(rules[r["ruleIndex"]]["id"] == r["ruleId"] == s["op"], f"{at}: 3.27.6 ruleIndex")
+            need([r["kind"], r["level"]] == ["informational", "none"], f"{at}: 3.27.9 {r['kind']}")
+            (place,) = r["locations"]
+            physical = place["physicalLocation"]
+            need(physical["address"]["fullyQualifiedName"] == f"{s['section']}+{s['offset']:#x}", f"{at}: 3.32 address")
+            need("absoluteAddress" not in physical["address"], f"{at}: a module has no address")
+            target = r.get("analysisTarget", physical["artifactLocation"])
+            need([target["index"], target["uri"]] == [i, uri], f"{at}: 3.4.5 index")
+            if s["source"] and s["source"][0]["line"]:
+                need(physical["region"] == {"startLine": s["source"][0]["line"]}, f"{at}: 3.30.5 startLine")
+            if s["symbol"]:
+                want = f"{s['symbol']['name']}+{s['symbol']['offset']:#x}"
+                need(place["logicalLocations"][0]["fullyQualifiedName"] == want, f"{at}: 3.33.5 {want}")
+    need(next(results, None) is None, "more results than sites")
+    want = [(i, "error" if m["status"] == "unreadable" else "warning", note) for i, m in enumerate(modules)
+            for note in m["notes"] + [m["message"]] * (m["status"] == "unreadable")]
+    got = [(n["locations"][0]["physicalLocation"]["artifactLocation"]["index"], n["level"], n["message"]["text"])
+           for n in run["invocations"][0]["toolExecutionNotifications"]]
+    need(got == want, f"3.20.21: notifications {got}, not {want}")
+
+
+def check_sarif(path, audit):
+    run, rules = sarif_run(path)
+    sites = json.load(open(audit))["sites"]
     need(len(run["results"]) == len(sites), "as many results as sites")
     for r, s in zip(run["results"], sites):
         at = s["address"]
@@ -151,15 +213,51 @@ def check_diff(path, _):
         need((s["new"] is None) == ("removed" in s["changes"]), "only what is removed has no new place")
 
 
-def check_html(path, audit):
-    """The page asks for nothing outside, and the data inside it is the audit's."""
+def page_data(path):
+    """The page asks for nothing outside."""
     page = open(path, encoding="utf-8").read()
     need(len(page) < 5 << 20, "5 MiB")
     code = re.sub(r'<script type="application/json" id="data">.*?</script>', "", page, flags=re.S)
     need(not re.search(r"""(src|href|action)\s*=\s*["']?(?!#)|url\(|@import|fetch\(|XMLHttp|WebSocket""", code),
          "the page refers to something outside it")
     need("http://" not in code.replace("http://www.w3.org/2000/svg", "") and "https://" not in code, "an address")
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+
+
+def check_modules_html(path, audit):
+    data, report = page_data(path), json.load(open(audit))
+    texts, modules = data["texts"], report["modules"]
+    need(data["totals"] == report["totals"] and data["source"] == report["source"], "totals")
+    need(len(data["modules"]) == len(modules), "as many rows as modules")
+    left_out = 0
+    for row, m in zip(data["modules"], modules):
+        name, state, width, compression, instructions, undecoded, counts, message, windows, notes, sites = row
+        need([name, ["ok", "damaged", "unreadable"][state], width] == [m["name"], m["status"], m["width"]], f"{m['name']}: {row[:3]}")
+        need([texts[compression], instructions, undecoded] == [m[k] for k in ("compression", "instructions", "undecoded_bytes")],
+             f"{name}: instructions")
+        need(counts == [m["by_class"][c] for c in data["classes"]] + [m["replacements"]], f"{name}: counts")
+        need((texts[message] if message >= 0 else None) == m["message"] and [texts[n] for n in notes] == m["notes"], f"{name}: notes")
+        need(windows == (m["patched"]["windows"] if m["patched"] else -1), f"{name}: windows")
+        left_out += len(m["sites"]) - len(sites)
+        for r, s in zip(sites, m["sites"]):
+            section, offset, op, symbol, symbol_offset, origin, insn, code = r[:8]
+            at = f"{name}: {s['section']}+{s['offset']:#x}"
+            need([texts[section], offset, data["ops"][op]["id"]] == [s["section"], s["offset"], s["op"]], f"{at}: place and op")
+            need([data["origins"][origin], texts[insn], texts[code]] == [s["origin"], s["disassembly"], s["bytes"]], f"{at}: code")
+            need(([texts[symbol], symbol_offset] if symbol >= 0 else None) == (list(s["symbol"].values()) if s["symbol"] else None),
+                 f"{at}: symbol")
+            source, tables = r[8:] or [-1, []]
+            if data["lines"]:
+                shown = texts[source] if source >= 0 else ""
+                need(bool(shown) == bool(s["source"]), f"{at}: source")
+                need(all(f["function"] in shown and (f["file"] or "?") in shown for f in s["source"]), f"{at}: {shown!r}")
+                need([[texts[i] for i in t] for t in tables] == [[c["table"], c["text"]] for c in s["context"]], f"{at}: tables")
+    need(data["left_out"] == left_out, f"left_out is {data['left_out']}, not {left_out}")
+
+
+def check_html(path, audit):
+    """The data inside the page is the audit's."""
+    data = page_data(path)
     if data["kind"] == "diff":
         return
     sites = json.load(open(audit))["sites"]
@@ -189,5 +287,6 @@ def check_html(path, audit):
 
 
 check = {"json": check_json, "csv": check_csv, "sarif": check_sarif, "diff": check_diff, "html": check_html,
-         "modules": check_modules}
+         "modules-json": check_modules, "modules-csv": check_modules_csv, "modules-sarif": check_modules_sarif,
+         "modules-html": check_modules_html}
 check[sys.argv[1]](sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None)

@@ -92,7 +92,7 @@ for w in 32 64; do
 		"$B/paravane" audit --modules "$work/m.ko" --all --json "$work/r.json" >"$work/mtext" 2>&1
 		same '.modules[0].sites'
 		result $? "$w: module, alternatives of $layout bytes"
-		python3 tests/audit/check_reports.py modules "$work/r.json" >"$work/out" 2>&1
+		python3 tests/audit/check_reports.py modules-json "$work/r.json" >"$work/out" 2>&1
 		result $? "$w: module, alternatives of $layout bytes: schema"
 	done
 	for form in csv sarif html; do
@@ -156,7 +156,7 @@ jq -e --argjson want "$orc" '[.sites[] | [.disassembly, .context[-1].orc]] | sor
 	jq -e --argjson want "$orc" '[.modules[0].sites[] | [.disassembly, .context[-1].orc]] | sort == $want' \
 		"$work/r.json" >>"$work/out" &&
 	python3 tests/audit/check_reports.py json "$work/k.json" >>"$work/out" 2>&1 &&
-	python3 tests/audit/check_reports.py modules "$work/r.json" >>"$work/out" 2>&1
+	python3 tests/audit/check_reports.py modules-json "$work/r.json" >>"$work/out" 2>&1
 result $? "ORC of a kernel and of a module"
 ok=0
 for text in "$work/text" "$work/mtext"; do

@@ -5,19 +5,23 @@
 cd "$(dirname "$0")/../.." || exit 1
 . tests/audit/lib.sh
 
-modules() # expected status, then arguments; text in out, JSON in m.json
+modules() # expected status, then arguments; text in out, every other form in m.*
 {
 	local want=$1
 	shift
-	rm -f "$work/m.json"
-	"$B/paravane" audit --modules "$@" --json "$work/m.json" >"$work/out" 2>&1
+	rm -f "$work"/m.json "$work"/m.csv "$work"/m.sarif "$work"/m.html
+	"$B/paravane" audit --modules "$@" --json "$work/m.json" --csv "$work/m.csv" --sarif "$work/m.sarif" \
+		--html "$work/m.html" >"$work/out" 2>&1
 	[ $? -eq "$want" ]
 }
 
+# The JSON fits its schema and adds up, and the others say what it says.
 valid() # name
 {
-	python3 tests/audit/check_reports.py modules "$work/m.json" >"$work/out" 2>&1
-	result $? "$1: the JSON fits its schema and adds up"
+	for form in json csv sarif html; do
+		python3 tests/audit/check_reports.py "modules-$form" "$work/m.$form" "$work/m.json" >"$work/out" 2>&1
+		result $? "$1: $form"
+	done
 }
 
 holds() # jq filter
@@ -98,6 +102,7 @@ for i in plain.cpio i.gz i.xz i.zst i.bz2 i.lz4; do
 	modules 0 "$work/initrd" && cmp <(jq 'del(.source)' "$work/m.json") <(jq 'del(.source)' "$work/tree.json") >>"$work/out"
 	result $? "initramfs: $i behind microcode gives what the tree gives"
 done
+valid initramfs
 head -c "$(($(stat -c %s "$work/plain.cpio") - 1300))" "$work/plain.cpio" >"$work/short.cpio"
 modules 4 "$work/short.cpio" && grep -q 'cut off' "$work/out" && holds '.totals.unreadable == 1 and .totals.modules >= 3'
 result $? "initramfs: cut off, the files before it are read"
@@ -174,7 +179,10 @@ refused() # name words arguments...
 refused "no modules in it" 'no kernel module' "$work/none"
 refused "not there" 'nowhere: No such file' "$work/nowhere"
 refused "no archive" 'neither a directory' "$work/m.s"
-refused "--html" 'text and --json only' "$work/tree" --html "$work/x"
+refused "--runtime" 'modules goes without --diff, --runtime' "$work/tree" --runtime "$work/x"
+for form in csv sarif html; do
+	refused "$form: a directory that is not there" 'none/no/x: No such file' "$work/tree/kernel/a" --$form "$work/none/no/x"
+done
 refused "a directory that is not there" 'none/no/x: No such file' "$work/tree/kernel/a" --json "$work/none/no/x"
 
 # --- Debian's modules -----------------------------------------------------------------------------------------

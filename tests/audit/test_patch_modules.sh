@@ -76,7 +76,7 @@ run 0 "$pv" patch --modules "$work/signed.ko" -o "$work/ps.ko" && grep -q '1 had
 result $? "a signature is taken off, explained, and comes back with unpatch"
 run 0 "$pv" audit --modules "$work/p.ko" --json "$work/p.json" && grep -q '(patched: 3 windows)' "$work/out" &&
 	"$pv" audit --modules "$work/m.ko" --json "$work/m.json" >/dev/null &&
-	python3 tests/audit/check_reports.py modules "$work/p.json" >>"$work/out" 2>&1 &&
+	python3 tests/audit/check_reports.py modules-json "$work/p.json" >>"$work/out" 2>&1 &&
 	jq -e '.modules[0].patched.windows == 3' "$work/p.json" >>"$work/out" &&
 	jq -e '.modules[0].patched == null' "$work/m.json" >>"$work/out" &&
 	cmp <(jq '.modules[0] | del(.name, .patched)' "$work/p.json") \

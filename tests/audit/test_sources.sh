@@ -127,7 +127,7 @@ for w in 32 64; do
 	# shellcheck disable=SC2086
 	gcc -m$w $flags $model -g -c -o "$work/m.o" "$work/module.c" 2>"$work/out" &&
 		ld -r -m "$([ $w = 64 ] && echo elf_x86_64 || echo elf_i386)" --build-id=sha1 -o "$work/m.ko" "$work/m.o" 2>>"$work/out"
-	audit --modules "$work/m.ko" --all
+	audit --modules "$work/m.ko" --all --csv "$work/r.csv" --sarif "$work/r.sarif" --html "$work/r.html"
 	cat >"$work/expected" <<'X'
 cli rare module.c:2 off | module.c:11 rare
 cli init_module module.c:2 off | module.c:5 init_module
@@ -143,8 +143,10 @@ X
 	}
 	found && [ "$(grep -c '^        source: ' "$work/out")" = 4 ]
 	result $? "$w: module: lines of every section, of a replacement those of what it is copied over"
-	python3 tests/audit/check_reports.py modules "$work/r.json" >"$work/out" 2>&1
-	result $? "$w: module: json"
+	for form in json csv sarif html; do
+		python3 tests/audit/check_reports.py "modules-$form" "$work/r.$form" "$work/r.json" >"$work/out" 2>&1
+		result $? "$w: module: in $form"
+	done
 	objcopy --only-keep-debug "$work/m.ko" "$work/m.ko.debug"
 	cp "$work/m.ko.debug" "$work/mroot/lib/modules/1/m.ko"
 	objcopy -g "$work/m.ko" "$work/lib/modules/1/m.ko" && xz -f "$work/lib/modules/1/m.ko"

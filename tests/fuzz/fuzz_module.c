@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct module_result *r = module_audit(&source, 0);
 	unsigned sum = 0;
 
-	if (!r || (r->status != MODULE_OK) != (*module_message(r) != 0))
+	if (!r || (r->status != MODULE_OK) != (*module_part(r, PART_MESSAGE) != 0))
 		abort(); /* damage must say why */
 	free(r);
 	initramfs_walk("fuzz", data, size, &ops, &sum);

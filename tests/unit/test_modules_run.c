@@ -13,22 +13,17 @@
 
 struct module_result *module_audit(const struct module_source *source, uint32_t index)
 {
-	const char *message = source->damage ? source->damage : source->name;
-	struct module_result head = {.index = index, .sites = index, .text_size = 1, .json_size = 3}, *r;
+	const char *parts[MODULE_PARTS] = {[PART_MESSAGE] = source->damage ? source->damage : source->name,
+					   [PART_JSON] = "{}",
+					   [PART_CSV] = "a,b"};
+	struct module_result head = {.index = index, .sites = index};
 
 	if (!source->damage && !strncmp(source->name, "abort", 5))
 		abort();
 	if (!source->damage && !strncmp(source->name, "none", 4))
 		return NULL;
 	head.status = source->damage ? MODULE_UNREADABLE : MODULE_OK;
-	head.message_size = (uint32_t)strlen(message) + 1;
-	r = malloc(sizeof(*r) + head.message_size + 4);
-	assert_non_null(r);
-	*r = head;
-	strcpy((char *)(r + 1), message);
-	strcpy((char *)(r + 1) + head.message_size, "");
-	strcpy((char *)(r + 1) + head.message_size + 1, "{}");
-	return r;
+	return module_result_pack(&head, parts);
 }
 
 static void run(size_t n, const char *(*name)(size_t i),
@@ -45,7 +40,9 @@ static void run(size_t n, const char *(*name)(size_t i),
 	assert_int_equal(r.n, n);
 	for (size_t i = 0; i < n; i++) {
 		assert_int_equal(r.results[i]->index, i);
-		assert_string_equal(module_json(r.results[i]), "{}");
+		assert_string_equal(module_part(r.results[i], PART_JSON), "{}");
+		assert_string_equal(module_part(r.results[i], PART_CSV), "a,b");
+		assert_string_equal(module_part(r.results[i], PART_SARIF), "");
 		check(r.results[i], i);
 	}
 	module_results_free(&r);
@@ -60,7 +57,7 @@ static const char *good_name(size_t i)
 static void check_good(const struct module_result *r, size_t i)
 {
 	assert_int_equal(r->status, MODULE_OK);
-	assert_string_equal(module_message(r), good_name(i));
+	assert_string_equal(module_part(r, PART_MESSAGE), good_name(i));
 }
 
 static void every_module_once_and_in_order(void **state)
@@ -82,7 +79,7 @@ static void check_deadly(const struct module_result *r, size_t i)
 		return;
 	}
 	assert_int_equal(r->status, MODULE_UNREADABLE);
-	assert_non_null(strstr(module_message(r), i % 10 == 3 ? "signal 6" : "no memory"));
+	assert_non_null(strstr(module_part(r, PART_MESSAGE), i % 10 == 3 ? "signal 6" : "no memory"));
 }
 
 static void a_dying_worker_costs_its_module_only(void **state)
