@@ -69,6 +69,14 @@ static inline long host_modify_ldt(void *entry, unsigned long size)
 	return host_syscall3(SYS_modify_ldt, 0x11, (long)entry, (long)size);
 }
 
+/* CLOCK_MONOTONIC, from now; 0 disarms. */
+static inline long host_timer_set(int timerfd, uint64_t in_ns)
+{
+	struct itimerspec t = {.it_value = {(time_t)(in_ns / 1000000000), (long)(in_ns % 1000000000)}};
+
+	return host_syscall6(SYS_timerfd_settime, timerfd, 0, (long)&t, 0, 0, 0);
+}
+
 static inline void host_notify(int eventfd)
 {
 	uint64_t one = 1;

@@ -72,6 +72,7 @@ struct vm_config {
 	uint32_t image_start, image_end; /* physical range of the loaded kernel image */
 	int ram_fd;
 	int notify_fd; /* eventfd that wakes the VMX */
+	int timer_fd;  /* timerfd at whose end the VMX kicks; the owner of the baton sets it */
 	int trace_fd;  /* --trace, workers may write to it; -1 without */
 	uint64_t arena_size; /* bytes mapped at ARENA_BASE */
 	uint8_t mode;  /* enum run_mode; MODE_TRANSLATE with the long engine */
@@ -95,7 +96,7 @@ struct vm_shared {
 	_Atomic uint32_t events; /* mask of enum vm_event, set by the VMX, taken by the owner */
 	_Atomic uint32_t halt_futex; /* 1 while the owner sleeps in HLT; the VMX sets 0 and wakes */
 	_Atomic uint64_t deadline_ns; /* guest time at which the owner wants EVENT_TIMER; UINT64_MAX none */
-	_Atomic uint64_t armed_ns;    /* what the VMX's timer is set to; the owner notifies only for earlier ones */
+	_Atomic uint64_t armed_ns;    /* what the timer is set to; the owner sets it only for an earlier one */
 	_Atomic uint32_t stop;	      /* enum stop_kind, first writer wins */
 	_Atomic uint32_t stop_code;   /* status for isa-debug-exit and ABI_CALL_EXIT */
 	_Atomic uint32_t stop_eip;    /* where the vCPU stood */

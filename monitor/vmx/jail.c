@@ -33,12 +33,13 @@
 /* Below GUEST_END, and not longer than it: the sum is out of a filter's reach, but up to 8 GiB nothing lives. */
 #define AT_GUEST SCMP_A0(SCMP_CMP_LT, GUEST_END), SCMP_A1(SCMP_CMP_LE, GUEST_END)
 /* The same in the long engine's second view of the guest. */
-#define AT_WINDOW                                                                                                \
-	SCMP_A0(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(GUEST_END - 1), LONG_WINDOW), SCMP_A1(SCMP_CMP_LE, GUEST_END)
+#define AT_WINDOW                                                                                            \
+	SCMP_A0(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(GUEST_END - 1), LONG_WINDOW),                            \
+	    SCMP_A1(SCMP_CMP_LE, GUEST_END)
 #define PROT_ONLY(arg)                                                                                       \
 	SCMP_CMP(arg, SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 0)
 
-static int add_rules(scmp_filter_ctx c, int ram_fd, int notify_fd, int trace_fd)
+static int add_rules(scmp_filter_ctx c, int ram_fd, int notify_fd, int timer_fd, int trace_fd)
 {
 	static const int plain[] = {
 	    SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(sched_yield), SCMP_SYS(clock_gettime),
@@ -52,13 +53,15 @@ static int add_rules(scmp_filter_ctx c, int ram_fd, int notify_fd, int trace_fd)
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
 		err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, plain[i], 0);
 	err = err
-		  ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 5, AT_GUEST, PROT_ONLY(2),
-				      SCMP_A3(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)MAP_POPULATE, MAP_SHARED | MAP_FIXED),
-				      SCMP_A4(SCMP_CMP_EQ, (unsigned)ram_fd));
+		  ?: seccomp_rule_add(
+			 c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 5, AT_GUEST, PROT_ONLY(2),
+			 SCMP_A3(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)MAP_POPULATE, MAP_SHARED | MAP_FIXED),
+			 SCMP_A4(SCMP_CMP_EQ, (unsigned)ram_fd));
 	err = err
-		  ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 5, AT_WINDOW, PROT_ONLY(2),
-				      SCMP_A3(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)MAP_POPULATE, MAP_SHARED | MAP_FIXED),
-				      SCMP_A4(SCMP_CMP_EQ, (unsigned)ram_fd));
+		  ?: seccomp_rule_add(
+			 c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 5, AT_WINDOW, PROT_ONLY(2),
+			 SCMP_A3(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)MAP_POPULATE, MAP_SHARED | MAP_FIXED),
+			 SCMP_A4(SCMP_CMP_EQ, (unsigned)ram_fd));
 	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(munmap), 2, AT_GUEST);
 	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(munmap), 2, AT_WINDOW);
 	err = err ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 3, AT_GUEST, PROT_ONLY(2));
@@ -69,6 +72,9 @@ static int add_rules(scmp_filter_ctx c, int ram_fd, int notify_fd, int trace_fd)
 			  ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(futex), 1,
 					      SCMP_A1(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)FUTEX_PRIVATE_FLAG,
 						      futex_ops[i]));
+	err = err
+		  ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(timerfd_settime), 2,
+				      SCMP_A0(SCMP_CMP_EQ, (unsigned)timer_fd), SCMP_A1(SCMP_CMP_EQ, 0));
 	for (size_t i = 0; i < sizeof(writable) / sizeof(writable[0]); i++)
 		if (writable[i] >= 0)
 			err = err
@@ -100,7 +106,7 @@ static int export_rules(struct jail *jail, scmp_filter_ctx c)
 	return err;
 }
 
-int jail_compile(struct jail *jail, int ram_fd, int notify_fd, int trace_fd, struct diag *d)
+int jail_compile(struct jail *jail, int ram_fd, int notify_fd, int timer_fd, int trace_fd, struct diag *d)
 {
 	scmp_filter_ctx c = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int err;
@@ -109,7 +115,7 @@ int jail_compile(struct jail *jail, int ram_fd, int notify_fd, int trace_fd, str
 	if (!c)
 		return diag_set(d, -ENOMEM, "jail: seccomp_init failed");
 	err = seccomp_attr_set(c, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_TRAP);
-	err = err ?: add_rules(c, ram_fd, notify_fd, trace_fd);
+	err = err ?: add_rules(c, ram_fd, notify_fd, timer_fd, trace_fd);
 	err = err ?: export_rules(jail, c);
 	seccomp_release(c);
 	if (!err)

@@ -11,8 +11,8 @@ struct jail {
 	struct sock_fprog rules; /* malloc'd */
 };
 
-/* Compile once (in the zygote); notify_fd and trace_fd (-1: none) may be written, ram_fd be mapped. */
-int jail_compile(struct jail *jail, int ram_fd, int notify_fd, int trace_fd, struct diag *d);
+/* Compile once (in the zygote); notify_fd and trace_fd (-1: none) may be written, timer_fd be set, ram_fd be mapped. */
+int jail_compile(struct jail *jail, int ram_fd, int notify_fd, int timer_fd, int trace_fd, struct diag *d);
 void jail_free(struct jail *jail);
 
 /* Lock this process in, for good. */

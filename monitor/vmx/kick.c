@@ -5,8 +5,9 @@
  *   event     the VMX sets `events` and `pending`, fences, reads `owner` and wakes or signals that worker. A
  *             worker that takes the baton publishes itself as owner, fences, reads `pending`. One of the two
  *             sees the other.
- *   deadline  the worker stores `deadline_ns`, fences, reads `armed_ns`, and notifies if it wants to be earlier.
- *             The VMX stores `armed_ns`, fences, reads `deadline_ns` again.
+ *   deadline  the worker stores `deadline_ns`, fences, reads `armed_ns`, and sets the timer if it wants to be earlier.
+ *             The VMX, at the timer's end, stores `armed_ns`, sets the timer, fences, reads `deadline_ns` again: what
+ *             the worker stores later it also sets later. A worker that halts disarms the timer and times itself.
  */
 #include "monitor/vmx/kick.h"
 
@@ -51,8 +52,6 @@ static void arm(int timer_fd, uint64_t in_ns)
 {
 	struct itimerspec t = {.it_value = {(time_t)(in_ns / NS_PER_S), (long)(in_ns % NS_PER_S)}};
 
-	if (!in_ns)
-		t.it_value.tv_nsec = 1; /* zero would disarm */
 	timerfd_settime(timer_fd, 0, &t, NULL);
 }
 
@@ -67,18 +66,14 @@ void kick_timer(struct vm *vm, const struct zygote *z, int timer_fd)
 		now = clock_now(vm);
 		/* Once posted, no timer runs for this deadline: whatever the worker wants next is earlier than never. */
 		atomic_store(&vm->shared.armed_ns, deadline <= now ? UINT64_MAX : deadline);
+		if (deadline > now && deadline != UINT64_MAX)
+			arm(timer_fd, deadline - now < FAR_NS ? deadline - now : FAR_NS);
 		atomic_thread_fence(memory_order_seq_cst);
 		again = atomic_load(&vm->shared.deadline_ns);
 		if (again == deadline)
 			break;
 		deadline = again;
 	}
-	if (deadline == UINT64_MAX)
-		return;
-	if (deadline > now) {
-		arm(timer_fd, deadline - now < FAR_NS ? deadline - now : FAR_NS);
-		return;
-	}
-	if (!(atomic_load(&vm->shared.events) & VM_EVENT_TIMER))
+	if (deadline <= now && !(atomic_load(&vm->shared.events) & VM_EVENT_TIMER))
 		kick_post(vm, z, VM_EVENT_TIMER);
 }

@@ -8,10 +8,7 @@
 /* Post events (mask of enum vm_event) and see to it that the owner of the baton looks at them soon. */
 void kick_post(struct vm *vm, const struct zygote *z, uint32_t events);
 
-/*
- * Set timer_fd to shared.deadline_ns, or post VM_EVENT_TIMER if that has passed. Call it when the worker
- * notified and when the timer expired.
- */
+/* timer_fd has expired: post VM_EVENT_TIMER, or set it again if shared.deadline_ns is still to come. */
 void kick_timer(struct vm *vm, const struct zygote *z, int timer_fd);
 
 #endif

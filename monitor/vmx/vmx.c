@@ -61,7 +61,7 @@ struct vmx {
 	struct zygote zygote;
 	struct console console;
 	struct clock_sample start;
-	int epoll, timer, signals;
+	int epoll, signals;
 	struct watch in, out;
 	uint32_t stop; /* enum stop_kind */
 	uint32_t stop_code;
@@ -104,10 +104,10 @@ static int open_descriptors(struct vmx *x, struct diag *d)
 
 	block_signals(&set);
 	x->epoll = epoll_create1(EPOLL_CLOEXEC);
-	x->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	x->cfg.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	x->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	x->cfg.notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (x->epoll < 0 || x->timer < 0 || x->signals < 0 || x->cfg.notify_fd < 0)
+	if (x->epoll < 0 || x->cfg.timer_fd < 0 || x->signals < 0 || x->cfg.notify_fd < 0)
 		return diag_set(d, -errno, "host: no descriptors: %s", strerror(errno));
 	if (x->o->trace) {
 		x->cfg.trace = true;
@@ -219,7 +219,7 @@ static int start_workers(struct vmx *x, struct diag *d)
 	int err = zygote_start(&x->zygote, x->vm, d);
 
 	err = err ?: add_source(x, x->vm->cfg.notify_fd, SOURCE_NOTIFY, d);
-	err = err ?: add_source(x, x->timer, SOURCE_TIMER, d);
+	err = err ?: add_source(x, x->vm->cfg.timer_fd, SOURCE_TIMER, d);
 	err = err ?: add_source(x, x->signals, SOURCE_SIGNAL, d);
 	err = err ?: add_source(x, x->zygote.pidfd, SOURCE_ZYGOTE, d);
 	for (unsigned i = 0; !err && i < x->vm->cfg.n_workers; i++) {
@@ -309,11 +309,10 @@ static void serve(struct vmx *x, uint64_t source)
 	case SOURCE_NOTIFY:
 		drain(x->vm->cfg.notify_fd);
 		take_stop(x);
-		kick_timer(x->vm, &x->zygote, x->timer);
 		break;
 	case SOURCE_TIMER:
-		drain(x->timer);
-		kick_timer(x->vm, &x->zygote, x->timer);
+		drain(x->vm->cfg.timer_fd);
+		kick_timer(x->vm, &x->zygote, x->vm->cfg.timer_fd);
 		break;
 	case SOURCE_SIGNAL:
 		take_signals(x);

@@ -77,7 +77,7 @@ static void limit(int what, rlim_t value)
 
 static void restrict_worker(const struct vm *vm)
 {
-	int keep[] = {vm->cfg.ram_fd, vm->cfg.notify_fd, vm->cfg.trace_fd};
+	int keep[] = {vm->cfg.ram_fd, vm->cfg.notify_fd, vm->cfg.timer_fd, vm->cfg.trace_fd};
 	size_t mapped = 0;
 
 	sort(keep, ARRAY_LEN(keep));
@@ -172,7 +172,7 @@ static struct answer obey(struct vm *vm, struct order o, const struct jail *jail
 
 static void __attribute__((noreturn)) zygote_body(struct vm *vm, int sock)
 {
-	int keep[] = {sock, vm->cfg.ram_fd, vm->cfg.notify_fd, vm->cfg.trace_fd};
+	int keep[] = {sock, vm->cfg.ram_fd, vm->cfg.notify_fd, vm->cfg.timer_fd, vm->cfg.trace_fd};
 	pid_t pids[WORKERS_MAX] = {0};
 	struct jail jail;
 	struct diag d = {""};
@@ -182,7 +182,7 @@ static void __attribute__((noreturn)) zygote_body(struct vm *vm, int sock)
 	sort(keep, ARRAY_LEN(keep));
 	close_all_but(keep, ARRAY_LEN(keep));
 	setsid(); /* Ctrl-C and Ctrl-Z at the terminal are for the VMX alone */
-	err = jail_compile(&jail, vm->cfg.ram_fd, vm->cfg.notify_fd, vm->cfg.trace_fd, &d);
+	err = jail_compile(&jail, vm->cfg.ram_fd, vm->cfg.notify_fd, vm->cfg.timer_fd, vm->cfg.trace_fd, &d);
 	while (read(sock, &o, sizeof(o)) == sizeof(o)) {
 		struct answer a = err ? (struct answer){err, 0} : obey(vm, o, &jail, pids);
 

@@ -197,6 +197,7 @@ int main(int argc, char **argv)
 	vm->vmm = calloc(1, sizeof(*vm->vmm));
 	vm->cfg.ram_size = RAM_SIZE;
 	vm->cfg.notify_fd = -1;
+	vm->cfg.timer_fd = -1;
 	for (n = first; n < first + count; n++) {
 		if (fread(&want, sizeof(want), 1, f) != 1) {
 			printf("outcomes end before scenario %lu\n", n);

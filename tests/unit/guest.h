@@ -159,6 +159,7 @@ static inline int guest_setup(void **state)
 	if (!vm->vmm)
 		return -1;
 	vm->cfg.notify_fd = -1;
+	vm->cfg.timer_fd = -1;
 	vm->cfg.ram_size = GUEST_RAM;
 	cpu = &vm->vcpu;
 	cpu->exc_vector = EXC_NONE;

@@ -280,6 +280,7 @@ static inline void native_start(void)
 	    .image_start = N_TEXT,
 	    .image_end = N_TEXT + sizeof(img.text),
 	    .notify_fd = -1,
+	    .timer_fd = -1,
 	    .trace_fd = -1,
 	    .n_workers = 1,
 	    .patched = true,

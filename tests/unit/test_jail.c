@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@
 #define LOW_CODE 0x10000000ull
 
 static struct jail jail;
-static int ram_fd, notify_fd;
+static int ram_fd, notify_fd, timer_fd;
 
 enum abi { ABI_64, ABI_X32, ABI_INT80, ABI_LOW };
 
@@ -211,6 +212,7 @@ static void mapping_arguments(void **state)
 
 static void other_arguments(void **state)
 {
+	static const struct itimerspec off;
 	static const uint64_t one = 1;
 	uint32_t word = 0;
 
@@ -218,6 +220,9 @@ static void other_arguments(void **state)
 	assert_true(may(SYS_write, notify_fd, (long)&one, 8, 0, 0, 0));
 	assert_false(may(SYS_write, 1, (long)"", 0, 0, 0, 0));
 	assert_false(may(SYS_write, ram_fd, (long)&one, 8, 0, 0, 0));
+	assert_true(may(SYS_timerfd_settime, timer_fd, 0, (long)&off, 0, 0, 0));
+	assert_false(may(SYS_timerfd_settime, timer_fd, TFD_TIMER_ABSTIME, (long)&off, 0, 0, 0));
+	assert_false(may(SYS_timerfd_settime, notify_fd, 0, (long)&off, 0, 0, 0));
 	assert_true(may(SYS_futex, (long)&word, FUTEX_WAKE, 1, 0, 0, 0));
 	assert_true(may(SYS_futex, (long)&word, FUTEX_WAIT, 1, 0, 0, 0));
 	assert_false(may(SYS_futex, (long)&word, FUTEX_REQUEUE, 1, 1, (long)&word, 0));
@@ -231,7 +236,8 @@ static int setup(void **state)
 	(void)state;
 	ram_fd = memfd_create("test", 0);
 	notify_fd = eventfd(0, 0);
-	return ftruncate(ram_fd, 1 << 20) || jail_compile(&jail, ram_fd, notify_fd, -1, &d);
+	timer_fd = timerfd_create(CLOCK_MONOTONIC, 0);
+	return ftruncate(ram_fd, 1 << 20) || jail_compile(&jail, ram_fd, notify_fd, timer_fd, -1, &d);
 }
 
 static int teardown(void **state)
