@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "monitor/vmm/gmem.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/shadow.h"
 #include "monitor/vmm/state.h"
@@ -18,6 +19,7 @@ static int gp0(struct vm *vm)
 /* The meaning of every table may have changed. */
 static void mode_changed(struct vm *vm)
 {
+	gmem_forget(vm);
 	shadow_flush(vm);
 	worker_self()->mmu_mode = paging_mode(&vm->vcpu);
 	worker_self()->root = vm->vcpu.cr3 & ~0x1full;
@@ -79,6 +81,8 @@ int mmu_set_cr4(struct vm *vm, uint32_t value)
 	if ((v->cr0 & CR0_PG) && (changed & (CR4_PAE | CR4_PSE))) {
 		mode_changed(vm);
 	} else if (changed & CR4_PGE) {
+		gmem_forget(
+		    vm); /* it compares CR4 at a look-up, and there may be none before PGE is set again */
 		shadow_validate_all(vm);
 		translate_check_mappings(vm, true);
 		worker_log(vm, LOG_FLUSH_ALL, 0);

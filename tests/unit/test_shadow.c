@@ -5,6 +5,7 @@
  */
 #include "tests/unit/native.h"
 
+#include "monitor/vmm/gmem.h"
 #include "monitor/vmm/mmu.h"
 #include "monitor/vmm/paging.h"
 
@@ -251,6 +252,39 @@ NATIVE_TEST(global_pages_survive_cr3_only)
 	CHECK_EQ(mmu_set_cr3(vm, cpu->cr3), 0);
 	CHECK_EQ(protection(global), -1);
 }
+
+static uint32_t monitor_sees(uint32_t at)
+{
+	uint32_t x = 0;
+
+	CHECK_EQ(gmem_read(vm, gva(at), &x, sizeof(x), 0), 0);
+	return x << PAGE_SHIFT;
+}
+
+/* The monitor's own TLB: each of these flushes on hardware, though the register ends with the value that it had. */
+NATIVE_TEST(toggles_flush_what_the_monitor_remembers)
+{
+	uint32_t at;
+
+	start();
+	for (int toggled = 0; toggled < 3; toggled++) {
+		at = map(0, PRESENT | W | U | A | D);
+		gmem_forget(vm);
+		CHECK_EQ(monitor_sees(at), FRAMES);
+		poke32(upte(at), (FRAMES + PAGE_SIZE) | PRESENT | W | U | A | D);
+		if (toggled == 2) {
+			CHECK_EQ(mmu_set_cr0(vm, cpu->cr0 & ~(uint32_t)CR0_PG), 0);
+			CHECK_EQ(mmu_set_cr0(vm, cpu->cr0 | CR0_PG), 0);
+		} else {
+			uint32_t bit = toggled ? CR4_PSE : CR4_PGE;
+
+			CHECK_EQ(mmu_set_cr4(vm, cpu->cr4 ^ bit), 0);
+			CHECK_EQ(mmu_set_cr4(vm, cpu->cr4 ^ bit), 0);
+		}
+		CHECK_EQ(monitor_sees(at), FRAMES + PAGE_SIZE);
+	}
+}
+NATIVE_TEST_LONG(toggles_flush_what_the_monitor_remembers)
 
 /* The page table itself is replaced, freed and reused, or shared by two directories. */
 NATIVE_TEST(page_tables_that_move)
@@ -575,6 +609,8 @@ int main(void)
 	    cmocka_unit_test(validation_at_cr3),
 	    cmocka_unit_test(validation_at_invlpg),
 	    cmocka_unit_test(global_pages_survive_cr3_only),
+	    cmocka_unit_test(toggles_flush_what_the_monitor_remembers),
+	    cmocka_unit_test(toggles_flush_what_the_monitor_remembers_long),
 	    cmocka_unit_test(page_tables_that_move),
 	    cmocka_unit_test(large_pages),
 	    cmocka_unit_test(pae_pages),
