@@ -10,7 +10,7 @@
  * Padding is told apart from code because it looks like code: compilers fill with no-ops and linkers with
  * int3 (one byte, sensitive by the table), and windows may use padding that nothing reaches.
  */
-#include "patcher/cfg.h"
+#include "patcher/cfg_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,10 +23,11 @@ struct builder {
 	struct cfg *cfg;
 	uint64_t *work; /* stack of addresses to descend from */
 	size_t n_work, cap_work, cap_sites, cap_branches;
+	enum cfg_confidence confidence; /* of what is found now */
 	bool nomem;
 };
 
-static bool grow(void **array, size_t *cap, size_t used, size_t item)
+bool cfg_grow(void **array, size_t *cap, size_t used, size_t item)
 {
 	size_t want = *cap ? *cap * 2 : 4096;
 	void *p;
@@ -45,7 +46,7 @@ static void push_work(struct builder *b, uint64_t va)
 {
 	void *p = b->work;
 
-	if (!grow(&p, &b->cap_work, b->n_work, sizeof(*b->work))) {
+	if (!cfg_grow(&p, &b->cap_work, b->n_work, sizeof(*b->work))) {
 		b->nomem = true;
 		return;
 	}
@@ -59,7 +60,7 @@ static void add_site(struct builder *b, const struct cfg_section *cs, uint64_t v
 	struct cfg *cfg = b->cfg;
 	void *p = cfg->sites;
 
-	if (!grow(&p, &b->cap_sites, cfg->n_sites, sizeof(*cfg->sites))) {
+	if (!cfg_grow(&p, &b->cap_sites, cfg->n_sites, sizeof(*cfg->sites))) {
 		b->nomem = true;
 		return;
 	}
@@ -68,6 +69,7 @@ static void add_site(struct builder *b, const struct cfg_section *cs, uint64_t v
 						       .op = insn->op,
 						       .len = insn->len,
 						       .origin = origin,
+						       .confidence = b->confidence,
 						       .section = (uint32_t)(cs - cfg->sections)};
 }
 
@@ -181,6 +183,13 @@ const char *cfg_origin_name(unsigned origin)
 	return origin < sizeof(names) / sizeof(names[0]) ? names[origin] : "?";
 }
 
+const char *cfg_confidence_name(unsigned confidence)
+{
+	static const char *const names[] = {"table", "symbol", "run", "sweep", "replacement"};
+
+	return confidence < sizeof(names) / sizeof(names[0]) ? names[confidence] : "?";
+}
+
 /* Mark one instruction; note where it disagrees with one marked before. */
 static void mark_insn(struct builder *b, struct cfg_section *cs, uint64_t off, const struct insn *insn)
 {
@@ -202,7 +211,7 @@ static void add_branch(struct builder *b, uint64_t from, uint64_t to)
 	struct cfg *cfg = b->cfg;
 	void *p = cfg->branches;
 
-	if (!grow(&p, &b->cap_branches, cfg->n_branches, sizeof(*cfg->branches))) {
+	if (!cfg_grow(&p, &b->cap_branches, cfg->n_branches, sizeof(*cfg->branches))) {
 		b->nomem = true;
 		return;
 	}
@@ -317,34 +326,33 @@ static bool inside_padding(const struct builder *b, const struct cfg_section *cs
  * something; and what a run executed, though nothing of the former leads there. Those are instructions, so where an
  * earlier decoding has them inside another one, both stand and the bytes are marked as disputed.
  */
-enum round { ROUND_SURE, ROUND_WEAK, ROUND_RUN };
-
-static enum round round_of(uint8_t source)
+static enum cfg_confidence confidence_of(uint8_t source)
 {
 	if (source == TARGET_RUN)
-		return ROUND_RUN;
-	return source == TARGET_SYMBOL || source == TARGET_RELOC ? ROUND_WEAK : ROUND_SURE;
+		return CONFIDENCE_RUN;
+	return source == TARGET_SYMBOL || source == TARGET_RELOC ? CONFIDENCE_SYMBOL : CONFIDENCE_TABLE;
 }
 
-static void seed(struct builder *b, const struct targets *t, enum round round)
+static void seed(struct builder *b, const struct targets *t, enum cfg_confidence round)
 {
+	b->confidence = round;
 	for (size_t i = 0; i < t->n_targets && !b->nomem; i++) {
 		struct cfg_section *cs;
 		uint8_t *m;
 
-		if (round_of(t->targets[i].source) != round)
+		if (confidence_of(t->targets[i].source) != round)
 			continue;
 		cs = cfg_section_at(b->cfg, t->targets[i].va);
 		if (!cs)
 			continue;
 		m = &cs->marks[t->targets[i].va - cs->sec->va];
 		*m |= arrival_mark(t->targets[i].source);
-		if (round == ROUND_WEAK && *m & CFG_CODE)
+		if (round == CONFIDENCE_SYMBOL && *m & CFG_CODE)
 			continue; /* inside a known instruction: avoid it, but do not believe it */
-		if (round == ROUND_WEAK && inside_padding(b, cs, t->targets[i].va - cs->sec->va))
+		if (round == CONFIDENCE_SYMBOL && inside_padding(b, cs, t->targets[i].va - cs->sec->va))
 			continue;
 		push_work(b, t->targets[i].va);
-		if (round != ROUND_SURE)
+		if (round != CONFIDENCE_TABLE)
 			drain(b);
 	}
 	drain(b);
@@ -435,10 +443,8 @@ static void sweep_gap(struct builder *b, struct cfg_section *cs, uint64_t off, u
 			cs->marks[off] |= CFG_PAD;
 		return;
 	}
-	if (!sweep_is_consistent(b, cs, off, end)) {
-		b->cfg->undecoded_bytes += end - off;
+	if (!sweep_is_consistent(b, cs, off, end))
 		return;
-	}
 	sweep_mark(b, cs, off, end);
 	drain(b);
 }
@@ -508,6 +514,28 @@ static int sections_collect(struct cfg *cfg, const struct image *img, struct dia
 	return 0;
 }
 
+/* What the descent has left. */
+static int sweep(struct builder *b)
+{
+	struct cfg *cfg = b->cfg;
+	struct cfg_ranges gaps = {0};
+	int err = cfg_gaps_find(cfg, &gaps);
+
+	for (size_t i = 0; !err && i < cfg->n_sections; i++) {
+		bool live = cfg->sections[i].marks;
+
+		b->confidence = live ? CONFIDENCE_SWEEP : CONFIDENCE_REPLACEMENT;
+		if (live)
+			sweep_section(b, &cfg->sections[i]);
+		else
+			scan_replacements(b, &cfg->sections[i]);
+	}
+	if (!err)
+		err = cfg_unreached_find(cfg, &gaps);
+	free(gaps.ranges);
+	return err;
+}
+
 int cfg_build(struct cfg *cfg, const struct image *img, const struct targets *targets, struct diag *d)
 {
 	struct builder b = {.cfg = cfg};
@@ -518,15 +546,11 @@ int cfg_build(struct cfg *cfg, const struct image *img, const struct targets *ta
 	if (err)
 		goto out;
 	cfg_mark_rewritten(cfg, targets->rewritten, targets->n_rewritten);
-	seed(&b, targets, ROUND_SURE);
-	seed(&b, targets, ROUND_WEAK);
-	seed(&b, targets, ROUND_RUN);
-	for (size_t i = 0; i < cfg->n_sections; i++) {
-		if (cfg->sections[i].marks)
-			sweep_section(&b, &cfg->sections[i]);
-		else
-			scan_replacements(&b, &cfg->sections[i]);
-	}
+	seed(&b, targets, CONFIDENCE_TABLE);
+	seed(&b, targets, CONFIDENCE_SYMBOL);
+	seed(&b, targets, CONFIDENCE_RUN);
+	if (!b.nomem && sweep(&b))
+		b.nomem = true;
 	if (b.nomem)
 		err = diag_set(d, -ENOMEM, "%s: out of memory", img->path);
 	else if (cfg->n_sites)
@@ -545,5 +569,6 @@ void cfg_free(struct cfg *cfg)
 	free(cfg->sections);
 	free(cfg->sites);
 	free(cfg->branches);
+	free(cfg->unreached);
 	*cfg = (struct cfg){0};
 }

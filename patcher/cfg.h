@@ -37,12 +37,34 @@ enum cfg_origin {
 	ORIGIN_REPLACEMENT, /* in .altinstr_replacement: live only once the kernel copies it */
 };
 
+/* What the analysis that found it rests on, the best first. */
+enum cfg_confidence {
+	CONFIDENCE_TABLE,	/* the entry point or a table of the kernel, and branches from there */
+	CONFIDENCE_SYMBOL,	/* a symbol or a relocated word, and branches from there: it may name data */
+	CONFIDENCE_RUN,		/* a run that executed it */
+	CONFIDENCE_SWEEP,	/* nothing: the sweep, or code that the sweep found branches there */
+	CONFIDENCE_REPLACEMENT, /* in .altinstr_replacement */
+};
+
 struct cfg_site {
 	uint64_t va;
 	uint16_t op; /* enum pv_op */
 	uint8_t len;
 	uint8_t origin;	  /* enum cfg_origin */
 	uint32_t section; /* index in cfg->sections */
+	uint8_t confidence; /* enum cfg_confidence */
+};
+
+/* Bytes that no path reaches, and that are no padding. */
+enum cfg_unreached_kind {
+	UNREACHED_SWEEP,     /* read as code by the sweep */
+	UNREACHED_UNDECODED, /* no consistent reading as code */
+	UNREACHED_KINDS
+};
+struct cfg_range {
+	uint64_t va, size;
+	uint32_t section; /* index in cfg->sections */
+	uint8_t kind;	  /* enum cfg_unreached_kind */
 };
 
 /* A direct branch or call of a 32-bit image. */
@@ -62,6 +84,9 @@ struct cfg {
 	size_t n_branches;
 	size_t n_insns, n_swept;
 	uint64_t undecoded_bytes; /* neither code nor padding: no consistent decoding was found */
+	uint64_t swept_bytes, padding_bytes;
+	struct cfg_range *unreached; /* sorted by section and va */
+	size_t n_unreached;
 };
 
 /*
@@ -84,5 +109,10 @@ bool cfg_has_other_arrival(const struct cfg *cfg, uint64_t va);
 /* The site at va, or NULL. */
 const struct cfg_site *cfg_site_at(const struct cfg *cfg, uint64_t va);
 const char *cfg_origin_name(unsigned origin);
+const char *cfg_confidence_name(unsigned confidence);
+/* cfg_unreached.c: bytes of live sections in all; "sweep", "undecoded"; how many sites stand in a range. */
+uint64_t cfg_code_bytes(const struct cfg *cfg);
+const char *cfg_unreached_name(unsigned kind);
+size_t cfg_sites_in(const struct cfg *cfg, const struct cfg_range *r);
 
 #endif

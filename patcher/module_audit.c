@@ -140,6 +140,7 @@ static void print_site(const struct analysis *a, const struct cfg_site *s, FILE 
 	fprintf(f, "  %s  %s  [%s]%s\n", bytes, text, policy_class_name(policy_get(s->op)->cls),
 		s->origin == ORIGIN_REPLACEMENT ? " replacement: live only once the kernel copies it" : "");
 	report_source_text(a->sources, (size_t)(s - a->cfg.sites), "        ", f);
+	report_confidence_text(s, "        ", f);
 	report_context_text(&a->img, &a->targets, s, "        ", f);
 }
 
@@ -149,6 +150,9 @@ static void print_text(const struct analysis *a, FILE *f)
 		fprintf(f, "    note: %s\n", a->img.notes[i]);
 	for (size_t i = 0; i < a->cfg.n_sites; i++)
 		print_site(a, &a->cfg.sites[i], f);
+	if (a->cfg.n_unreached)
+		fprintf(f, "    bytes that no path reaches:\n");
+	report_unreached_text(&a->img, &a->cfg, "        ", f);
 }
 
 /* --- JSON --- */
@@ -164,11 +168,12 @@ static json_t *site_json(const struct analysis *a, const struct cfg_site *s)
 
 	report_bytes_hex(&a->img, s, bytes, sizeof(bytes));
 	insn_format(text, sizeof(text), p, avail, s->va, a->img.width);
-	return json_pack("{s:o, s:I, s:o, s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:o}", "section",
-			 report_string(sec->name), "offset", (json_int_t)(s->va - sec->va), "symbol",
+	return json_pack("{s:o, s:I, s:I, s:o, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "section",
+			 report_string(sec->name), "offset", (json_int_t)(s->va - sec->va), "va",
+			 (json_int_t)s->va, "symbol",
 			 report_symbol_json(&a->img, s->va), "bytes", bytes, "length", s->len, "disassembly",
 			 text, "op", row->id, "class", policy_class_name(row->cls), "origin",
-			 cfg_origin_name(s->origin), "context", report_context_json(&a->img, &a->targets, s),
+			 cfg_origin_name(s->origin), "confidence", cfg_confidence_name(s->confidence), "context", report_context_json(&a->img, &a->targets, s),
 			 "source", report_source_json(frames, n));
 }
 
@@ -195,12 +200,13 @@ static char *module_to_json(const struct audit *a, const struct module_source *s
 		json_array_append_new(notes, report_string(a->analysis.img.notes[i]));
 	for (size_t i = 0; i < a->analysis.cfg.n_sites; i++)
 		json_array_append_new(sites, site_json(&a->analysis, &a->analysis.cfg.sites[i]));
-	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:i, s:I, s:I, s:i, s:o, s:o, s:o, s:o}", "name",
+	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:i, s:I, s:I, s:o, s:o, s:i, s:o, s:o, s:o, s:o}", "name",
 		      report_string(s->name), "status", status[r->status], "message",
 		      report_string(*message ? message : NULL), "compression",
 		      a->compression ? a->compression : "none", "sha256", a->sha256, "width",
 		      a->analysis.img.width, "instructions", (json_int_t)r->instructions, "undecoded_bytes",
-		      (json_int_t)r->undecoded_bytes, "replacements", (int)r->replacements, "by_class",
+		      (json_int_t)r->undecoded_bytes, "bytes", report_bytes_json(&a->analysis.cfg), "unreached",
+		      report_unreached_json(&a->analysis.img, &a->analysis.cfg), "replacements", (int)r->replacements, "by_class",
 		      classes_json(r->by_class), "notes", notes, "patched", patched, "sites", sites);
 	text = o && json_array_size(sites) == a->analysis.cfg.n_sites ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);

@@ -112,6 +112,7 @@ static void print_head(const struct analysis *a, FILE *f)
 	if (a->cfg.undecoded_bytes)
 		fprintf(f, "; %" PRIu64 " bytes are neither code nor padding", a->cfg.undecoded_bytes);
 	fprintf(f, "\n");
+	report_bytes_text(&a->cfg, f);
 	if (a->sources)
 		fprintf(f, "source lines: DWARF of %s\n", sources_path(a->sources));
 	for (size_t i = 0; i < img->n_notes; i++)
@@ -205,6 +206,51 @@ void report_source_text(const struct sources *sources, size_t site, const char *
 	free(text);
 }
 
+void report_bytes_text(const struct cfg *cfg, FILE *f)
+{
+	uint64_t apart = cfg->swept_bytes + cfg->undecoded_bytes + cfg->padding_bytes;
+	size_t ranges[UNREACHED_KINDS] = {0};
+
+	for (size_t i = 0; i < cfg->n_unreached; i++)
+		ranges[cfg->unreached[i].kind]++;
+	fprintf(f,
+		"bytes of code: %" PRIu64 " reached; %" PRIu64 " by the sweep alone (%zu ranges), %" PRIu64
+		" undecoded (%zu ranges); %" PRIu64 " of padding\n",
+		cfg_code_bytes(cfg) - apart, cfg->swept_bytes, ranges[UNREACHED_SWEEP], cfg->undecoded_bytes,
+		ranges[UNREACHED_UNDECODED], cfg->padding_bytes);
+}
+
+void report_unreached_text(const struct image *img, const struct cfg *cfg, const char *indent, FILE *f)
+{
+	for (size_t i = 0; i < cfg->n_unreached; i++) {
+		const struct cfg_range *r = &cfg->unreached[i];
+		const struct image_section *sec = cfg->sections[r->section].sec;
+		size_t sites = cfg_sites_in(cfg, r);
+
+		fprintf(f, "%s%s+0x%" PRIx64 " ", indent, sec->name, r->va - sec->va);
+		if (img->container != IMAGE_MODULE)
+			fprintf(f, "%0*" PRIx64 " ", img->width == 64 ? 16 : 8, r->va);
+		print_symbol(img, r->va, f);
+		fprintf(f, "  %" PRIu64 " bytes  [%s]", r->size, cfg_unreached_name(r->kind));
+		if (sites)
+			fprintf(f, "  %zu sensitive", sites);
+		fputc('\n', f);
+	}
+}
+
+void report_confidence_text(const struct cfg_site *site, const char *indent, FILE *f)
+{
+	static const char *const lines[] = {
+	    [CONFIDENCE_SYMBOL] = "only a symbol or a relocated word leads here: it may be data",
+	    [CONFIDENCE_RUN] = "a run executed it; nothing else leads here",
+	    [CONFIDENCE_SWEEP] = "the sweep alone: nothing that names code leads here",
+	    [CONFIDENCE_REPLACEMENT] = NULL,
+	};
+
+	if (lines[site->confidence])
+		fprintf(f, "%sreached: %s\n", indent, lines[site->confidence]);
+}
+
 static void print_row(const struct analysis *a, const struct cfg_site *site, const struct plan_site *ps,
 		      const struct runtime_site *seen, FILE *f)
 {
@@ -225,6 +271,7 @@ static void print_row(const struct analysis *a, const struct cfg_site *site, con
 	else if (ps)
 		fprintf(f, "    %s%s%s\n", tactic_name(ps->tactic), ps->reason ? ": " : "",
 			ps->reason ? ps->reason : "");
+	report_confidence_text(site, "    ", f);
 	report_context_text(&a->img, &a->targets, site, "    ", f);
 	if (seen)
 		fprintf(f, "    at run time: %" PRIu64 " times, %s%s%s\n", seen->count, seen->kind,
@@ -279,4 +326,8 @@ void report_text(const struct analysis *a, const struct runtime_report *rt, bool
 	}
 	if (rt)
 		print_unknown(a, rt, f);
+	if (all && a->cfg.n_unreached) {
+		fprintf(f, "\nBytes that no path reaches:\n");
+		report_unreached_text(&a->img, &a->cfg, "", f);
+	}
 }

@@ -80,6 +80,11 @@ void report_context_text(const struct image *img, const struct targets *t, const
 			 FILE *f);
 /* The same in one line, "; " between tables; "" without any. malloc'd, NULL without memory. */
 char *report_context_line(const struct image *img, const struct targets *t, const struct cfg_site *site);
+/* How much code is reached by no path, in one line; the ranges, a line each. */
+void report_bytes_text(const struct cfg *cfg, FILE *f);
+void report_unreached_text(const struct image *img, const struct cfg *cfg, const char *indent, FILE *f);
+/* A line for a site that no table leads to. */
+void report_confidence_text(const struct cfg_site *site, const char *indent, FILE *f);
 /* A line with file, line and function of cfg->sites[site], if they are known. */
 void report_source_text(const struct sources *sources, size_t site, const char *indent, FILE *f);
 /* The plan's row for a site, or NULL (replacements, images that are only audited). */

@@ -9,7 +9,7 @@
 #include "patcher/report_internal.h"
 
 #define SITE "bytes,disassembly,op,mnemonic,form,class,origin"
-#define WHY "why,manual,file,line,inlined_at,context"
+#define WHY "why,manual,file,line,inlined_at,context,confidence"
 #define HEADER                                                                                               \
 	"address,section,symbol,offset," SITE                                                                \
 	",tactic,window,window_length,unpatched_because,runtime_count,runtime_kind," WHY
@@ -96,7 +96,7 @@ static void context(const struct analysis *a, const struct cfg_site *site, FILE 
 {
 	char *line = report_context_line(&a->img, &a->targets, site);
 
-	field(f, line ? line : "", 0);
+	field(f, line ? line : "", ',');
 	free(line);
 }
 
@@ -109,6 +109,7 @@ static void why(const struct analysis *a, const struct cfg_site *site, FILE *f)
 	field(f, p->manual, ',');
 	source(a, site, f);
 	context(a, site, f);
+	field(f, cfg_confidence_name(site->confidence), 0);
 }
 
 static void row(const struct analysis *a, const struct cfg_site *site, const struct runtime_site *seen,

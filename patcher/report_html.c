@@ -189,7 +189,7 @@ static json_t *site_json(struct page_texts *t, const struct analysis *a, const s
 
 	insn_format(text, sizeof(text), p, avail, site->va, a->img.width);
 	return json_pack(
-	    "[i, I, i, i, o, I, i, i, I, o, o, o, o, o, I, o, o, o]", (int)site->section,
+	    "[i, I, i, i, o, I, i, i, I, o, o, o, o, o, I, o, o, o, s]", (int)site->section,
 	    (json_int_t)(site->va - a->cfg.sections[site->section].sec->va), (int)site->len, op,
 	    page_text(t, sym ? sym->name : NULL), sym ? (json_int_t)(site->va - sym->va) : 0,
 	    (int)site->origin, ps ? (int)ps->tactic : -1, covered ? (json_int_t)ps->window : (json_int_t)-1,
@@ -197,7 +197,7 @@ static json_t *site_json(struct page_texts *t, const struct analysis *a, const s
 	    covered ? json_array() : image_listing(t, &a->img, site->va, LINES * INSN_MAX, LINES),
 	    source_json(t, a, site), seen ? (json_int_t)seen->count : (json_int_t)-1,
 	    page_text(t, seen ? seen->kind : NULL), page_text(t, seen ? seen->reason : NULL),
-	    context_json(t, &a->img, &a->targets, site));
+	    context_json(t, &a->img, &a->targets, site), cfg_confidence_name(site->confidence));
 }
 
 static void sites_json(json_t *sites, json_t *ops, struct page_texts *t, const struct analysis *a,
@@ -236,6 +236,25 @@ static json_t *sections_json(const struct cfg *cfg)
 		json_array_append_new(list, json_pack("{s:o, s:o, s:I, s:b}", "name", report_string(s->name),
 						      "va", hex_json(s->va), "size", (json_int_t)s->size,
 						      "live", cfg->sections[i].marks != NULL));
+	}
+	return list;
+}
+
+/* [section, offset, length, symbol, its offset, kind, sites]; nothing leads there. */
+static json_t *unreached_json(struct page_texts *t, const struct image *img, const struct cfg *cfg)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < cfg->n_unreached; i++) {
+		const struct cfg_range *r = &cfg->unreached[i];
+		const struct image_symbol *sym = image_symbol_at(img, r->va);
+
+		json_array_append_new(list,
+				      json_pack("[i, I, I, o, I, s, I]", (int)r->section,
+						(json_int_t)(r->va - cfg->sections[r->section].sec->va), (json_int_t)r->size,
+						page_text(t, sym ? sym->name : NULL),
+						sym ? (json_int_t)(r->va - sym->va) : (json_int_t)0,
+						cfg_unreached_name(r->kind), (json_int_t)cfg_sites_in(cfg, r)));
 	}
 	return list;
 }
@@ -325,7 +344,7 @@ static json_t *page_data(const struct analysis *a, const struct runtime_report *
 	sites_json(sites, ops, &t, a, rt);
 	report_sha256(&a->img, hex);
 	root =
-	    json_pack("{s:s, s:i, s:o, s:s, s:s, s:s, s:i, s:s, s:o, s:I, s:I, s:I, s:s, s:o, s:b, s:o, s:o, "
+	    json_pack("{s:s, s:i, s:o, s:s, s:s, s:s, s:i, s:s, s:o, s:I, s:I, s:o, s:o, s:s, s:o, s:b, s:o, s:o, "
 		      "s:o, s:o, s:o, "
 		      "s:o, s:o, s:o, s:o}",
 		      "kind", "audit", "version", REPORT_SCHEMA_VERSION, "image", report_string(a->img.path),
@@ -333,7 +352,8 @@ static json_t *page_data(const struct analysis *a, const struct runtime_report *
 		      a->img.compression ? a->img.compression : "none", "sha256", hex, "width", a->img.width,
 		      "symbol_source", a->img.symbol_source, "debug", report_string(sources_path(a->sources)),
 		      "symbols", (json_int_t)a->img.n_symbols, "instructions", (json_int_t)a->cfg.n_insns,
-		      "undecoded", (json_int_t)a->cfg.undecoded_bytes, "recipe", a->recipe.name, "notes",
+		      "bytes", report_bytes_json(&a->cfg), "unreached", unreached_json(&t, &a->img, &a->cfg),
+		      "recipe", a->recipe.name, "notes",
 		      notes_json(&a->img), "planned", (int)a->planned, "sections", sections_json(&a->cfg),
 		      "map", map_json(&a->img), "tactics", names_json(tactic_name, TACTIC_COUNT), "origins",
 		      names_json(cfg_origin_name, ORIGIN_REPLACEMENT + 1), "run", run_json(a, rt), "ops", ops,

@@ -17,6 +17,9 @@ json_t *report_string(const char *s);
 json_t *report_symbol_json(const struct image *img, uint64_t va);
 /* What the kernel's tables say of the instruction: an array, perhaps empty. */
 json_t *report_context_json(const struct image *img, const struct targets *t, const struct cfg_site *site);
+/* Bytes of code by how they are reached; the ranges that no path reaches. */
+json_t *report_bytes_json(const struct cfg *cfg);
+json_t *report_unreached_json(const struct image *img, const struct cfg *cfg);
 /* Functions, files and lines: an array, perhaps empty. */
 json_t *report_source_json(const struct source_frame *frames, size_t n);
 const char *report_container_name(const struct image *img); /* "elf", "bzimage", "raw" */

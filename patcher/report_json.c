@@ -126,6 +126,33 @@ static json_t *tried_json(const struct plan_site *ps)
 	return list;
 }
 
+json_t *report_bytes_json(const struct cfg *cfg)
+{
+	uint64_t apart = cfg->swept_bytes + cfg->undecoded_bytes + cfg->padding_bytes;
+
+	return json_pack("{s:I, s:I, s:I, s:I}", "reached", (json_int_t)(cfg_code_bytes(cfg) - apart),
+			 "sweep", (json_int_t)cfg->swept_bytes, "undecoded", (json_int_t)cfg->undecoded_bytes,
+			 "padding", (json_int_t)cfg->padding_bytes);
+}
+
+json_t *report_unreached_json(const struct image *img, const struct cfg *cfg)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < cfg->n_unreached; i++) {
+		const struct cfg_range *r = &cfg->unreached[i];
+		const struct image_section *sec = cfg->sections[r->section].sec;
+
+		json_array_append_new(
+		    list,
+		    json_pack("{s:o, s:I, s:I, s:I, s:o, s:s, s:I}", "section", report_string(sec->name),
+			      "offset", (json_int_t)(r->va - sec->va), "va", (json_int_t)r->va, "length",
+			      (json_int_t)r->size, "symbol", report_symbol_json(img, r->va), "kind",
+			      cfg_unreached_name(r->kind), "sites", (json_int_t)cfg_sites_in(cfg, r)));
+	}
+	return list;
+}
+
 static json_t *site_json(const struct analysis *a, const struct cfg_site *site,
 			 const struct runtime_report *rt)
 {
@@ -139,7 +166,7 @@ static json_t *site_json(const struct analysis *a, const struct cfg_site *site,
 	insn_format(text, sizeof(text), p, avail, site->va, a->img.width);
 	snprintf(address, sizeof(address), "0x%llx", (unsigned long long)site->va);
 	return json_pack(
-	    "{s:I, s:s, s:o, s:o, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, "
+	    "{s:I, s:s, s:o, s:o, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, "
 	    "s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 	    "va", (json_int_t)site->va, "address", address, "section",
 	    report_string(a->cfg.sections[site->section].sec->name), "symbol",
@@ -147,8 +174,9 @@ static json_t *site_json(const struct analysis *a, const struct cfg_site *site,
 	    text, "op", row->id, "mnemonic", row->mnemonic, "form", row->form, "class",
 	    policy_class_name(row->cls), "why", row->reason, "manual", row->manual, "meaning", row->meaning,
 	    "hypercall", hypercall_name(row->hypercall), "lowering", lowering_name(row->lowering), "origin",
-	    cfg_origin_name(site->origin), "context", report_context_json(&a->img, &a->targets, site),
-	    "source", source_json(a, site), "tactic", report_string(ps ? tactic_name(ps->tactic) : NULL), "window", window_json(a, ps),
+	    cfg_origin_name(site->origin), "confidence", cfg_confidence_name(site->confidence), "context",
+	    report_context_json(&a->img, &a->targets, site), "source", source_json(a, site), "tactic",
+	    report_string(ps ? tactic_name(ps->tactic) : NULL), "window", window_json(a, ps),
 	    "unpatched_because", report_string(ps ? ps->reason : NULL), "tried", tried_json(ps), "runtime",
 	    seen_json(rt ? runtime_site_at(rt, site->va) : NULL));
 }
@@ -206,15 +234,16 @@ json_t *report_json_build(const struct analysis *a, const struct runtime_report 
 	for (size_t i = 0; i < a->cfg.n_sites; i++)
 		json_array_append_new(sites, site_json(a, &a->cfg.sites[i], rt));
 	report_sha256(&a->img, hex);
-	root = json_pack("{s:i, s:o, s:s, s:s, s:s, s:i, s:s, s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:o}", "version",
-			 REPORT_SCHEMA_VERSION, "image", report_string(a->img.path), "container",
-			 report_container_name(&a->img), "compression",
-			 a->img.compression ? a->img.compression : "none", "image_sha256", hex, "width",
-			 a->img.width, "symbol_source", a->img.symbol_source, "debug_file",
-			 report_string(sources_path(a->sources)), "instructions",
-			 (json_int_t)a->cfg.n_insns, "undecoded_bytes", (json_int_t)a->cfg.undecoded_bytes,
-			 "recipe", a->recipe.name, "vdso", vdso_json(&a->recipe), "notes",
-			 notes_json(&a->img), "sites", sites, "unknown_at_run_time", unknown_json(a, rt));
+	root = json_pack(
+	    "{s:i, s:o, s:s, s:s, s:s, s:i, s:s, s:o, s:I, s:I, s:o, s:o, s:s, s:o, s:o, s:o, s:o}",
+	    "version", REPORT_SCHEMA_VERSION, "image", report_string(a->img.path), "container",
+	    report_container_name(&a->img), "compression", a->img.compression ? a->img.compression : "none",
+	    "image_sha256", hex, "width", a->img.width, "symbol_source", a->img.symbol_source, "debug_file",
+	    report_string(sources_path(a->sources)), "instructions", (json_int_t)a->cfg.n_insns,
+	    "undecoded_bytes", (json_int_t)a->cfg.undecoded_bytes, "bytes", report_bytes_json(&a->cfg),
+	    "unreached", report_unreached_json(&a->img, &a->cfg), "recipe", a->recipe.name, "vdso",
+	    vdso_json(&a->recipe), "notes", notes_json(&a->img), "sites", sites, "unknown_at_run_time",
+	    unknown_json(a, rt));
 	if (root && json_array_size(json_object_get(root, "sites")) != a->cfg.n_sites) {
 		json_decref(root);
 		root = NULL;

@@ -212,7 +212,8 @@ static json_t *result_json(const struct analysis *a, const struct cfg_site *site
 	json_t *r, *properties;
 
 	verdict(ps, &kind, &level);
-	properties = json_pack("{s:s, s:o, s:o}", "origin", cfg_origin_name(site->origin), "tactic",
+	properties = json_pack("{s:s, s:s, s:o, s:o}", "origin", cfg_origin_name(site->origin), "confidence",
+			       cfg_confidence_name(site->confidence), "tactic",
 			       report_string(ps ? tactic_name(ps->tactic) : NULL), "context",
 			       report_context_json(&a->img, &a->targets, site));
 	r = json_pack("{s:s, s:i, s:s, s:s, s:o, s:[o], s:o}", "ruleId", policy_get(site->op)->id,

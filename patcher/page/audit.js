@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* --- an audit ------------------------------------------------------------------------------------------------ */
-const origins = {
-	descent: "a known target: control flow leads here",
+const reachedFrom = {
+	table: "the entry point or a table of the kernel: control flow leads here",
+	symbol: "only a symbol or a relocated word: it may be data",
+	run: "a run, which executed it; nothing else leads here",
 	sweep: "the linear sweep alone: nothing that names code leads here",
 	replacement: "nowhere yet: a replacement, live once the kernel copies it over an alternative",
 };
@@ -11,9 +13,9 @@ function unpackSites() {
 	const wide = D.width === 64, digits = wide ? 16 : 8;
 	const bases = D.sections.map(s => wide ? BigInt("0x" + s.va) : parseInt(s.va, 16));
 	return D.sites.map((s, index) => {
-		const [section, offset, length, op, symbol, symbolOffset, origin, tactic, window, insn, reason, tries, code, source, seen, kind, why, tables] = s;
+		const [section, offset, length, op, symbol, symbolOffset, origin, tactic, window, insn, reason, tries, code, source, seen, kind, why, tables, confidence] = s;
 		const name = text(symbol), va = bases[section] + (wide ? BigInt(offset) : offset);
-		return { index, section, offset, length, op: D.ops[op], name, symbol: name ? name + "+0x" + symbolOffset.toString(16) : "", origin: D.origins[origin],
+		return { index, section, offset, length, op: D.ops[op], name, symbol: name ? name + "+0x" + symbolOffset.toString(16) : "", origin: D.origins[origin], confidence,
 			tactic: tactic < 0 ? "unplanned" : D.tactics[tactic], window, insn: text(insn), reason: text(reason), tries, code, tables: tables.map(([table, what]) => [text(table), text(what)]), source: text(source),
 			seen, kind: text(kind), why: text(why), va, address: va.toString(16).padStart(digits, "0") };
 	});
@@ -38,7 +40,7 @@ function listing(title, base, lines, isHit, note) {
 function siteFacts(place, s) {
 	const facts = [place, ["Function", s.symbol || "unknown"]];
 	if (s.source) facts.push(["Source", element("div.mono", null, s.source.split(/, (?=inlined at )/).map(f => element("div", null, f)))]);
-	facts.push(["Reached from", origins[s.origin]], ["Sensitive", s.op.why + " (" + s.op.manual + ")"], ["Virtualized", s.op.meaning],
+	facts.push(["Reached from", reachedFrom[s.confidence]], ["Sensitive", s.op.why + " (" + s.op.manual + ")"], ["Virtualized", s.op.meaning],
 		["Served by", s.op.hypercall + ", " + s.op.lowering]);
 	if (s.tables.length) facts.push(["The kernel's tables", element("div", null, s.tables.map(([table, what]) => element("div", null, element("b", null, table), ": " + what)))]);
 	return facts;
@@ -63,6 +65,24 @@ function auditDetail(s) {
 		code.append(listing(s.tactic === "verbatim" || s.tries.length ? "As it stays" : "Code", s.va, s.code, at => at === 0, String));
 	}
 	return element("div.detail", null, factList(facts), tries, code);
+}
+
+/* The ranges behind the two counts, the largest first. */
+function unreachedSection() {
+	const place = (i, offset) => (BigInt("0x" + D.sections[i].va) + BigInt(offset)).toString(16).padStart(D.width === 64 ? 16 : 8, "0");
+	const rows = [...D.unreached].sort((a, b) => b[2] - a[2] || a[0] - b[0] || a[1] - b[1]);
+	const words = { sweep: "read as code by the sweep", undecoded: "no reading as code" };
+	const head = ["Address", "Section", "Function", "Bytes", "What", "Sites"], right = [3, 5];
+	const table = () => element("table", null, element("tr", null, head.map((h, i) => element("th" + (right.includes(i) ? ".num" : ""), { scope: "col" }, h))),
+		rows.map(([section, offset, length, symbol, inside, kind, sites]) => element("tr", null,
+			[place(section, offset), D.sections[section].name, symbol < 0 ? "" : D.texts[symbol] + "+0x" + inside.toString(16), count(length), words[kind], sites ? count(sites) : ""]
+				.map((c, i) => element("td" + (right.includes(i) ? ".num" : i ? "" : ".mono"), null, c)))));
+	const details = element("details", { style: "margin-top: 12px", ontoggle: () => { if (details.open && !details.querySelector("table")) details.append(table()); } },
+		element("summary", null, count(rows.length) + (rows.length === 1 ? " range" : " ranges") + ", the largest first"));
+	details.id = "unreached";
+	return element("section", { "aria-label": "bytes that no path reaches" }, element("h2", null, "Bytes of code by how they are reached"),
+		tiles([["Reached", bytesOf(D.bytes.reached)], ["By the sweep alone", bytesOf(D.bytes.sweep)], ["Neither code nor padding", bytesOf(D.bytes.undecoded)], ["Padding", bytesOf(D.bytes.padding)]]),
+		rows.length ? details : null);
 }
 
 const rate = n => D.run.seconds ? (n / D.run.seconds >= 100 ? count(Math.round(n / D.run.seconds)) : (n / D.run.seconds).toPrecision(3)) + "/s" : "";
@@ -111,7 +131,7 @@ function audit() {
 	];
 	if (D.run) columns.push({ name: "Met", text: s => s.seen < 0 ? "" : count(s.seen), key: s => s.seen, width: "4.5em", kind: "num" });
 	const facets = { class: s => s.op.class, tactic: s => s.tactic, section: s => D.sections[s.section].name, instruction: s => s.op.mnemonic,
-		"reached from": s => s.origin, table: s => s.tables.length ? s.tables[0][0] : "no table", run: s => s.seen >= 0 ? s.kind : "not met" };
+		"reached from": s => s.confidence, table: s => s.tables.length ? s.tables[0][0] : "no table", run: s => s.seen >= 0 ? s.kind : "not met" };
 	const grid = new Grid(sites, columns, facets, s => [s.address, "0x" + s.address, s.symbol, s.insn, s.op.mnemonic, s.op.form, s.op.class, s.tactic, facets.section(s), s.reason, s.kind, s.source, s.tables.flat().join(" ")].join(" "), auditDetail);
 	document.getElementById("title").textContent = "Audit of " + baseName(D.image);
 	document.getElementById("facts").textContent = [D.image, D.container + (D.compression !== "none" ? " (" + D.compression + ")" : ""), D.width + "-bit", count(D.symbols) + " symbols (" + D.symbol_source + ")",
@@ -120,13 +140,13 @@ function audit() {
 	const list = [["Sensitive instructions", count(sites.length), "of " + count(D.instructions)]];
 	if (D.planned) list.push(["Patched", percent(need.length - left.length, need.length), "of " + count(need.length) + " that need it"], ["Left to trap", count(need.filter(s => s.tactic === "trap").length)],
 		["Left and may not trap", count(need.filter(s => s.tactic === "none").length)], ["Windows", count(D.windows.length)]);
-	list.push(["Neither code nor padding", bytesOf(D.undecoded)]);
+	list.push(["No path reaches", bytesOf(D.bytes.sweep + D.bytes.undecoded), "of code"]);
 	main.append(element("section", { "aria-label": "summary" }, tiles(list),
 		D.notes.length ? element("details", { style: "margin-top: 12px" }, element("summary", null, D.notes.length + (D.notes.length > 1 ? " notes" : " note") + " on damage and skipped tables"), element("ul", null, D.notes.map(n => element("li", null, n)))) : null));
 	if (D.run) main.append(runSection());
 	main.append(mapSection(grid, sites), element("section", { "aria-label": "counts" }, element("h2", null, "Counts"),
 		element("div.charts", null, chart(grid, "class", "by class", 9), D.planned ? chart(grid, "tactic", "by tactic", 9) : null, chart(grid, "instruction", "by instruction", 9),
-			chart(grid, "section", "by section", 6), D.run ? chart(grid, "run", "by how the run met them", 6) : element("div", null, chart(grid, "reached from", "by where control comes from", 3), element("div", { style: "margin-top: 14px" }, chart(grid, "table", "by table of the kernel", 5))))), grid.element);
+			chart(grid, "section", "by section", 6), D.run ? chart(grid, "run", "by how the run met them", 6) : element("div", null, chart(grid, "reached from", "by where control comes from", 5), element("div", { style: "margin-top: 14px" }, chart(grid, "table", "by table of the kernel", 5))))), unreachedSection(), grid.element);
 	grid.columnsFit();
 	grid.draw();
 	return grid;

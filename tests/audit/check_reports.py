@@ -29,9 +29,27 @@ def schema(report, path):
     need(not errors, "\n".join(errors[:5]))
 
 
+def check_unreached(report):
+    """The ranges add up to the counts, do not touch each other's bytes, and hold the sites that they say."""
+    ranges, last = report["unreached"], -2**63
+    for kind in ("sweep", "undecoded"):
+        need(report["bytes"][kind] == sum(r["length"] for r in ranges if r["kind"] == kind), f"bytes: {kind}")
+    need(report["bytes"]["undecoded"] == report["undecoded_bytes"], "undecoded_bytes")
+    holds = lambda r, s: 0 <= s["va"] - r["va"] < r["length"]
+    for r in sorted(ranges, key=lambda r: r["va"]):
+        need(r["va"] >= last, f"{r['section']}+{r['offset']:#x}: overlaps another")
+        last = r["va"] + r["length"]
+        inside = sum(holds(r, s) for s in report["sites"])
+        need(inside == r["sites"], f"{r['section']}+{r['offset']:#x}: {r['sites']} sites, {inside} listed")
+    for s in report["sites"]:
+        need(any(holds(r, s) for r in ranges) == (s["confidence"] == "sweep"), f"{s['section']}: confidence {s['confidence']}")
+        need((s["origin"] == "replacement") == (s["confidence"] == "replacement"), "confidence of replacements")
+
+
 def check_json(path, _):
     report = json.load(open(path))
     schema(report, "docs/audit-report.schema.json")
+    check_unreached(report)
     for s in report["sites"]:
         at = s["address"]
         need(int(at, 16) == s["va"] % 2**64, f"{at}: va says otherwise")
@@ -55,6 +73,7 @@ def check_modules(path, _):
     by_op, replacements = {}, 0
     for m in modules:
         live = [s for s in m["sites"] if s["origin"] != "replacement"]
+        check_unreached(m)
         need(m["replacements"] == len(m["sites"]) - len(live), f"{m['name']}: replacements")
         need((m["message"] is None) == (m["status"] == "ok"), f"{m['name']}: message")
         for c, n in m["by_class"].items():
@@ -81,7 +100,7 @@ def check_csv(path, audit):
     sites = json.load(open(audit))["sites"]
     need(len(rows) == len(sites) + 1, f"{len(rows) - 1} rows for {len(sites)} sites")
     for row, s in zip(csv.DictReader(raw.decode().splitlines()), sites):
-        for field in ("address", "section", "bytes", "disassembly", "op", "mnemonic", "form", "class", "origin", "why", "manual"):
+        for field in ("address", "section", "bytes", "disassembly", "op", "mnemonic", "form", "class", "origin", "confidence", "why", "manual"):
             need(row[field] == s[field], f"{s['address']}: {field} is {row[field]!r}, not {s[field]!r}")
         for field in ("tactic", "unpatched_because"):
             need(row[field] == (s[field] or ""), f"{s['address']}: {field}")
@@ -183,6 +202,7 @@ def check_sarif(path, audit):
         need(re.fullmatch(r"[A-Za-z0-9._~/%-]+", physical["artifactLocation"]["uri"]), f"{at}: 3.4.3 uri")
         top = s["source"][0] if s["source"] else {"file": None, "line": None}
         need(r["properties"]["context"] == s["context"], f"{at}: context")
+        need(r["properties"]["confidence"] == s["confidence"], f"{at}: confidence")
         need(all(c["text"] in r["message"]["text"] for c in s["context"]), f"{at}: context is not in the message")
         need(bool(top["file"]) == ("analysisTarget" in r), f"{at}: 3.27.13 analysisTarget")
         if top["line"]:
@@ -260,8 +280,11 @@ def check_html(path, audit):
     data = page_data(path)
     if data["kind"] == "diff":
         return
-    sites = json.load(open(audit))["sites"]
-    texts = data["texts"]
+    report = json.load(open(audit))
+    sites, texts = report["sites"], data["texts"]
+    need(data["bytes"] == report["bytes"], "bytes")
+    need([[data["sections"][r[0]]["name"], r[1], r[2], r[5], r[6]] for r in data["unreached"]] ==
+         [[r["section"], r["offset"], r["length"], r["kind"], r["sites"]] for r in report["unreached"]], "unreached")
     need(len(data["sites"]) == len(sites), "as many rows as sites")
     for row, s in zip(data["sites"], sites):
         at = s["address"]
@@ -282,6 +305,7 @@ def check_html(path, audit):
             place = f"{f['file'] or '?'}{':' + str(f['line']) if f['line'] else ''}{' in ' + f['function'] if f['function'] else ''}"
             need(place in shown, f"{at}: {place} is not in {shown!r}")
         need([[texts[i] for i in c] for c in row[17]] == [[c["table"], c["text"]] for c in s["context"]], f"{at}: context")
+        need(row[18] == s["confidence"], f"{at}: confidence")
         need(bool(shown) == bool(s["source"]), f"{at}: source")
         need(row[14] == (s["runtime"]["count"] if s["runtime"] else -1), f"{at}: count")
 
