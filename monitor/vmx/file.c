@@ -6,8 +6,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "monitor/vmm/types.h"
+
+/* Below it the call is not worth it. */
+#define POPULATE_MIN (1u << 20)
+
+void host_populate(void *at, size_t size)
+{
+	uintptr_t offset = (uintptr_t)at % PAGE_SIZE;
+
+	if (size >= POPULATE_MIN)
+		madvise((uint8_t *)at - offset, size + offset, MADV_POPULATE_WRITE);
+}
 
 static int read_fd(int fd, size_t cap, uint8_t **buf, size_t *size)
 {
@@ -23,6 +37,8 @@ static int read_fd(int fd, size_t cap, uint8_t **buf, size_t *size)
 	}
 	*size = 0;
 	*buf = malloc(room);
+	if (*buf)
+		host_populate(*buf, room);
 	while (*buf) {
 		ssize_t n = read(fd, *buf + *size, room - *size);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "monitor/vmx/file.h"
 #include "monitor/vmx/linux_boot.h"
 #include "monitor/vmx/multiboot.h"
 
@@ -85,6 +86,7 @@ static int place_segments(const struct guest_image *g, struct vm *vm, const stru
 			    g->path, s->pa);
 		if (!to)
 			return loader_no_room(g, vm, args, d);
+		host_populate(to, s->file_size);
 		memcpy(to, g->file + s->file_offset, s->file_size);
 	}
 	if (g->stubs.mem_size)
