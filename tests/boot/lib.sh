@@ -87,3 +87,42 @@ battery_of()
 {
 	tr -d '\r' <"$1" | sed -n '/^PARAVANE-BATTERY$/,/^PARAVANE-DONE$/{ /^PARAVANE-/!p }'
 }
+
+# start_console OPTION...: a run whose process is $vmx and whose console is descriptors 3 (out) and 4 (in); all that is
+# read from it ends up in $work/console
+start_console()
+{
+	coproc PV { exec "$pv" run "$@" 2>&1; }
+	vmx=$PV_PID
+	exec 3<&"${PV[0]}" 4>&"${PV[1]}"
+}
+
+# until_line PATTERN [SECONDS]: read the console up to the line that matches, into $line
+until_line()
+{
+	while IFS= read -r -t "${2:-$BOOT_TIMEOUT}" -u 3 line; do
+		line=${line%$'\r'}
+		echo "$line" >>"$work/console"
+		[[ $line =~ $1 ]] && return 0
+	done
+	return 1
+}
+
+# end_console: read the rest; the run's status is returned
+end_console()
+{
+	cat <&3 >>"$work/console"
+	exec 3<&- 4>&-
+	wait "$vmx"
+}
+
+# descendants PID: it and all processes below it
+descendants()
+{
+	local child
+
+	echo "$1"
+	for child in $(cat "/proc/$1/task/$1/children"); do
+		descendants "$child"
+	done
+}

@@ -12,30 +12,7 @@ echo "1..5"
 
 SECONDS_IDLE=5 HZ=250
 patched 686 "$work" >"$work/patch" 2>&1
-coproc PV { exec "$pv" run "$work/vmlinux-686.pv" --initrd "$guests/initrd-demo.cpio.gz" \
-	--append "console=ttyS0 quiet" 2>&1; }
-vmx=$PV_PID
-exec 3<&"${PV[0]}" 4>&"${PV[1]}"
-
-until_line() # PATTERN: read up to the line that matches, into $line
-{
-	while IFS= read -r -t "$BOOT_TIMEOUT" -u 3 line; do
-		line=${line%$'\r'}
-		echo "$line" >>"$work/console"
-		[[ $line =~ $1 ]] && return 0
-	done
-	return 1
-}
-
-descendants()
-{
-	local child
-
-	echo "$1"
-	for child in $(cat "/proc/$1/task/$1/children"); do
-		descendants "$child"
-	done
-}
+start_console "$work/vmlinux-686.pv" --initrd "$guests/initrd-demo.cpio.gz" --append "console=ttyS0 quiet"
 
 # PID... : how often they went to sleep, in total
 sleeps()
@@ -65,8 +42,7 @@ until_line '^END [0-9]+ [0-9]+$'
 vmx_sleeps=$(($(sleeps "$vmx") - vmx_before))
 worker_sleeps=$(($(sleeps $workers) - workers_before))
 read -r _ ticks centiseconds <<<"$line"
-cat <&3 >>"$work/console"
-wait "$vmx"
+end_console
 status=$?
 echo "# $ticks timer interrupts in $((centiseconds * 10)) ms; the VMX slept $vmx_sleeps times, workers $worker_sleeps times"
 [ $status -eq 0 ]

@@ -13,40 +13,6 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 echo "1..9"
 
-start() # ARGUMENTS of run; $vmx, descriptors 3 and 4 are its console
-{
-	coproc PV { exec "$pv" run "$@" 2>&1; }
-	vmx=$PV_PID
-	exec 3<&"${PV[0]}" 4>&"${PV[1]}"
-}
-
-finish()
-{
-	cat <&3 >>"$work/console"
-	exec 3<&- 4>&-
-	wait "$vmx"
-}
-
-until_line() # PATTERN: read up to the line that matches, into $line
-{
-	while IFS= read -r -t "${PARAVANE_TEST_TIMEOUT:-600}" -u 3 line; do
-		line=${line%$'\r'}
-		echo "$line" >>"$work/console"
-		[[ $line =~ $1 ]] && return 0
-	done
-	return 1
-}
-
-descendants()
-{
-	local child
-
-	echo "$1"
-	for child in $(cat "/proc/$1/task/$1/children"); do
-		descendants "$child"
-	done
-}
-
 # NAME: "processes descriptors mappings most-mappings-of-one" of the run, in the array NAME
 sample()
 {
@@ -71,18 +37,18 @@ same_processes() # NAME NAME
 
 # --- loads of CR3
 
-start "$B/guest/switches.elf" --memory 64M
+start_console "$B/guest/switches.elf" --memory 64M
 until_line '^ready$'
 echo 20000 >&4 # every space has had every worker
 until_line '^loaded'
 sample warm
 echo "$CR3_LOADS" >&4
-until_line '^loaded'
+until_line '^loaded' $((BOOT_TIMEOUT + CR3_LOADS / 5000))
 sample loaded
 [[ $line == "loaded CR3 $CR3_LOADS times, 0 wrong" ]]
 tap $? "$CR3_LOADS loads of CR3, memory right after each" "$work/console"
 echo 0 >&4
-finish
+end_console
 tap $? "the guest ends" "$work/console"
 same_processes warm loaded
 tap $? "loads of CR3 leave no processes and no descriptors behind"
@@ -94,7 +60,7 @@ tap $? "nor mappings"
 # --- processes
 
 patched 686 "$work" >"$work/patch" 2>&1
-start "$work/vmlinux-686.pv" --initrd "$guests/initrd-demo.cpio.gz" --append "console=ttyS0 quiet"
+start_console "$work/vmlinux-686.pv" --initrd "$guests/initrd-demo.cpio.gz" --append "console=ttyS0 quiet"
 until_line 'Leave with'
 # The marks are put together by the shell, so that its echo of the command does not match.
 round() # NAME
@@ -114,7 +80,7 @@ round second
 [ "$alive" = "$PROCESSES" ]
 tap $? "$PROCESSES processes at once" "$work/console"
 echo 'poweroff -f' >&4
-finish
+end_console
 tap $? "it powers off" "$work/console"
 same_processes first_alive first_gone && same_processes first_gone second_alive && same_processes first_gone second_gone
 tap $? "processes of the guest are no processes of the host, and leave no descriptors"
