@@ -9,6 +9,7 @@
 #ifndef HYPERCALLS_MANIFEST_H
 #define HYPERCALLS_MANIFEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -116,6 +117,38 @@ int manifest_save(const struct manifest *m, uint8_t **buf, size_t *size, struct 
  */
 int manifest_load(struct manifest *m, const uint8_t *buf, size_t size, struct diag *d);
 void manifest_free(struct manifest *m);
+
+/* The site at a link address, NULL without. (Here, as the VMM may call it with the guest's vector state in the registers.) */
+static inline const struct manifest_site *manifest_site_at(const struct manifest *m, uint32_t va)
+{
+	uint32_t low = 0, high = m->h.n_sites;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (m->sites[mid].va < va)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < m->h.n_sites && m->sites[low].va == va ? &m->sites[low] : NULL;
+}
+
+/* Does a link address lie on a page that may run directly? */
+static inline bool manifest_verifies(const struct manifest *m, uint32_t va)
+{
+	uint32_t low = 0, high = m->h.n_verified;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (m->verified[mid].end <= va)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < m->h.n_verified && m->verified[low].start <= va;
+}
 
 uint32_t manifest_op_name_hash(void);
 const char *tactic_name(unsigned tactic); /* "in-place", "window", "window+tail", "hop", "breakpoint", "trap", ... */

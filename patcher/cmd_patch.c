@@ -93,6 +93,9 @@ static void print_seen(const struct analysis *a, const struct runtime_report *rt
 	       "the "
 	       "analysis\n",
 	       rt->path, rt->n_sites, here, served, added);
+	if (rt->n_sites && !here)
+		fprintf(stderr, "%s: none of it is in this image: did the kernel move itself (KASLR)? Then run it with nokaslr\n",
+			rt->path);
 }
 
 static void print_summary(const struct analysis *a, const struct patch *p, const struct options *o)

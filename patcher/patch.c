@@ -21,7 +21,8 @@
 
 /*
  * Code that ran and that nothing led to: once more, with those addresses. What was found anyway is left as it is, for
- * an address where control is known to arrive is one that no window may hold.
+ * an address where control is known to arrive is one that no window may hold. Where the kernel rewrites its text itself the
+ * run met other instructions than the image has.
  */
 static int seen_code(struct analysis *a, const struct runtime_report *seen, struct diag *d)
 {
@@ -29,10 +30,11 @@ static int seen_code(struct analysis *a, const struct runtime_report *seen, stru
 	uint64_t *va = malloc((all + 1) * sizeof(*va));
 	int err = va ? 0 : diag_set(d, -ENOMEM, "%s: out of memory", a->img.path);
 
+	cfg_mark_rewritten(&a->cfg, a->recipe.rewritten, a->recipe.n_rewritten);
 	for (size_t i = 0; !err && i < all; i++) {
 		uint64_t at = i < seen->n_sites ? seen->sites[i].va : seen->blocks[i - seen->n_sites];
 
-		if (cfg_section_at(&a->cfg, at) && !(cfg_marks(&a->cfg, at) & CFG_START))
+		if (cfg_section_at(&a->cfg, at) && !(cfg_marks(&a->cfg, at) & (CFG_START | CFG_REWRITTEN)))
 			va[n++] = at;
 	}
 	if (n) {

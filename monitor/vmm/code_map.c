@@ -100,21 +100,13 @@ uint32_t code_unlinked(const struct vm *vm, uint32_t eip)
 
 uint32_t code_site_at(const struct vm *vm, uint32_t eip)
 {
-	const struct manifest *m = &vm->manifest;
-	uint32_t bit, link, lo = 0, hi = m->h.n_sites;
+	const struct manifest_site *s;
+	uint32_t bit;
 
 	if (!code_text_bit(vm, eip, &bit))
 		return MANIFEST_NONE;
-	link = bit + code_of(vm)->first_gpa + vm->cfg.alias_delta;
-	while (lo < hi) {
-		uint32_t mid = (lo + hi) / 2;
-
-		if (m->sites[mid].va < link)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < m->h.n_sites && m->sites[lo].va == link ? lo : MANIFEST_NONE;
+	s = manifest_site_at(&vm->manifest, bit + code_of(vm)->first_gpa + vm->cfg.alias_delta);
+	return s ? (uint32_t)(s - vm->manifest.sites) : MANIFEST_NONE;
 }
 
 bool code_online(const struct vm *vm, uint32_t eip)

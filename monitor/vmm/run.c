@@ -54,10 +54,32 @@ void run_count_site(struct vm *vm, enum exit_reason reason, uint32_t va, unsigne
 	}
 }
 
-static void account_cycles(struct vm *vm)
+static void account_share(struct vm *vm, enum time_share s, uint64_t cycles)
 {
-	if (vm->vmm->world.exit_tsc)
-		vm->stats.cycles[vm->vmm->last_exit] += clock_tsc() - vm->vmm->world.exit_tsc;
+	vm->stats.shares[s].n++;
+	vm->stats.shares[s].cycles += cycles;
+}
+
+/* What was spent since the last exit; the time is handed back. */
+static uint64_t account_cycles(struct vm *vm)
+{
+	const struct vmm_state *st = vm->vmm;
+	uint64_t now = clock_tsc();
+
+	if (!st->world.exit_tsc)
+		return now;
+	vm->stats.cycles[st->last_exit] += now - st->world.exit_tsc;
+	account_share(vm, st->last_exit == EXIT_STEP ? SHARE_STEP : st->last_share, now - st->world.exit_tsc);
+	return now;
+}
+
+/* The guest ran, from `since` to its exit, having been entered at `raw`. */
+static void account_guest(struct vm *vm, uint32_t raw, uint64_t since)
+{
+	struct vmm_state *st = vm->vmm;
+
+	account_share(vm, translate_contains(vm, raw) ? SHARE_TRANSLATED : SHARE_DIRECT, st->world.exit_tsc - since);
+	st->last_share = st->world.reason == WORLD_SIGNAL || st->world.reason == WORLD_KICK ? SHARE_TRAP : SHARE_JUMP;
 }
 
 /* --- vCPU <-> hardware ------------------------------------------------------------------------------------- */
@@ -446,6 +468,7 @@ static void enter(struct vm *vm, uint32_t raw)
 {
 	struct vmm_state *st = vm->vmm;
 	struct world *w = &st->world;
+	uint64_t since;
 
 	run_prepare(vm);
 	st->resume_hint = 0;
@@ -454,9 +477,10 @@ static void enter(struct vm *vm, uint32_t raw)
 	w->iret.rip = (vm_long(vm) ? LONG_BASE : 0) + raw;
 	if (st->step_boundary)
 		w->iret.rflags |= FL_TF;
-	account_cycles(vm);
+	since = account_cycles(vm);
 	world_fpu_restore();
 	world_enter(vm);
+	account_guest(vm, raw, since);
 	run_exit(vm, run_collect(vm));
 }
 

@@ -199,6 +199,7 @@ struct vmm_state {
 	uint8_t gate_entered; /* an interrupt or exception went through a gate since this was cleared */
 	uint8_t redirecting;	  /* an instruction runs on a copy of its operand (xol.c) */
 	uint8_t last_exit;	  /* enum exit_reason, for the cycle counts */
+	uint8_t last_share;	  /* enum time_share of what happened since the guest was left */
 	uint32_t resume_hint, resume_eip; /* stub address that continues behind the last pad, valid for that eip */
 	uint8_t fpu[16384] __attribute__((aligned(64)));
 };

@@ -198,6 +198,36 @@ static int emit_block(const struct vm *vm, struct lower *l, struct gather *g, st
 	return lower_long_block(l, g->insn, g->n, x, view, vm->cfg.hole_base + ABI_LOOKUP + lookup_offset(view));
 }
 
+/* --- what the patcher missed ------------------------------------------------------------------------------- */
+
+static void note_unknown(struct vm_stats *s, uint32_t eip)
+{
+	uint32_t slot = (eip * 2654435761u) >> 18;
+
+	for (unsigned n = 0; n < 64; n++, slot = (slot + 1) % UNKNOWN_BLOCKS)
+		if (!s->unknown_blocks[slot] || s->unknown_blocks[slot] == eip) {
+			s->unknown_blocks[slot] = eip;
+			return;
+		}
+}
+
+/* For the run report: kernel code without a proof, and sensitive instructions in it that no manifest has. */
+static void note_kernel_block(struct vm *vm, const struct gather *g, uint32_t eip)
+{
+	uint32_t to_link = vm->vcpu.cr0 & CR0_PG ? 0 : vm->cfg.alias_delta;
+	bool unknown = false;
+
+	vm->stats.blocks_unverified += !manifest_verifies(&vm->manifest, eip + to_link);
+	for (unsigned n = 0; n < g->n; n++) {
+		const struct insn *i = &g->insn[n].insn;
+
+		unknown |= insn_is_sensitive(i) && policy_get(i->op)->lowering != LOWER_VERBATIM &&
+			   !manifest_site_at(&vm->manifest, g->insn[n].va + to_link);
+	}
+	if (unknown)
+		note_unknown(&vm->stats, eip + to_link);
+}
+
 struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 {
 	struct translate *t = vm->vmm->translate;
@@ -227,6 +257,8 @@ struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 	block_emitted(vm, &l);
 	record_sites(t, &g, &x, &b);
 	b.page[1] = g.second_page;
+	if (vm->vcpu.cpl != 3)
+		note_kernel_block(vm, &g, eip);
 	vm->stats.blocks++;
 	vm->stats.block_insns += g.n;
 	return cache_add(vm, &b);

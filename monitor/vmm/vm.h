@@ -123,6 +123,17 @@ struct site_count {
 	uint64_t count;
 };
 #define SITE_COUNTS 16384
+#define UNKNOWN_BLOCKS 16384
+
+/* Where the time goes. The host's way into a signal handler counts as the guest's. */
+enum time_share {
+	SHARE_DIRECT,	  /* guest code as it is, and stubs */
+	SHARE_TRANSLATED, /* guest code as blocks */
+	SHARE_STEP,	  /* instructions executed one by one */
+	SHARE_TRAP,	  /* the monitor, after a host signal */
+	SHARE_JUMP,	  /* the monitor, after a jump: landing pads of stubs and blocks, gates */
+	SHARE_COUNT
+};
 
 /* What came of looking for the instructions of a page of a module that has no plan (module_scan.c). */
 enum module_scan {
@@ -149,6 +160,12 @@ struct vm_stats {
 	uint64_t module_met; /* frames outside the image where code was met that was not verified yet */
 	uint64_t code_candidates, code_verified, code_refused; /* pages, at the end of the run */
 	uint64_t blocks, block_insns, blocks_dropped, block_flushes, branches_chained, translation_preferred;
+	uint64_t blocks_unverified; /* kernel code from pages that the image's manifest does not prove */
+	uint32_t unknown_blocks[UNKNOWN_BLOCKS]; /* starts of those with sensitive instructions that are no sites of the
+						    manifest; open hash, 0 free */
+	struct {
+		uint64_t n, cycles;
+	} shares[SHARE_COUNT];
 	uint64_t interrupts[256];
 	uint64_t guest_tsc_init; /* host TSC when the guest first entered user mode, 0 before */
 	struct site_count sites[SITE_COUNTS]; /* open hash by va */

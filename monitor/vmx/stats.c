@@ -85,6 +85,27 @@ static void print_exits(const struct vm *vm, FILE *out)
 	fprintf(out, "  %-56s %12" PRIu64 " %10.1f\n", "all", count, ms(vm, cycles));
 }
 
+/* Who had the time: guest code by the way it ran, the monitor by the way it was called. */
+static void print_shares(const struct vm *vm, FILE *out)
+{
+	static const char *const names[SHARE_COUNT] = {
+	    [SHARE_DIRECT] = "guest code, executed directly",
+	    [SHARE_TRANSLATED] = "guest code, translated",
+	    [SHARE_STEP] = "guest instructions, one by one",
+	    [SHARE_TRAP] = "monitor, called by a host trap",
+	    [SHARE_JUMP] = "monitor, called by a jump (stubs, blocks, gates)",
+	};
+	uint64_t all = 0;
+
+	for (unsigned i = 0; i < SHARE_COUNT; i++)
+		all += vm->stats.shares[i].cycles;
+	fprintf(out, "%-58s %12s %10s %8s\n", "shares of the time, idle time left out", "times", "ms", "%");
+	for (unsigned i = 0; i < SHARE_COUNT; i++)
+		fprintf(out, "  %-56s %12" PRIu64 " %10.1f %8.1f\n", names[i], vm->stats.shares[i].n,
+			ms(vm, vm->stats.shares[i].cycles),
+			all ? 100.0 * (double)vm->stats.shares[i].cycles / (double)all : 0);
+}
+
 static void print_hypercalls(const struct vm *vm, FILE *out)
 {
 	fprintf(out, "hypercalls\n");
@@ -141,6 +162,7 @@ static void print_pages(const struct vm *vm, FILE *out)
 	    {"module pages that run directly at the end", s->module_pages},
 	    {"blocks translated", s->blocks},
 	    {"instructions in them", s->block_insns},
+	    {"of the kernel's code that no manifest proves", s->blocks_unverified},
 	    {"blocks dropped by guest writes", s->blocks_dropped},
 	    {"translation cache flushes", s->block_flushes},
 	    {"branches chained", s->branches_chained},
@@ -187,6 +209,7 @@ void stats_print(const struct vm *vm, const struct host_silent *silent, uint64_t
 		fprintf(out, "%-58s %12.1f ms\n", "guest start to first user mode",
 			guest_ms(vm, vm->stats.guest_tsc_init));
 	print_exits(vm, out);
+	print_shares(vm, out);
 	print_hypercalls(vm, out);
 	print_interrupts(vm, out);
 	print_pages(vm, out);
@@ -196,19 +219,17 @@ void stats_print(const struct vm *vm, const struct host_silent *silent, uint64_t
 
 /* --- audit ----------------------------------------------------------------------------------------------- */
 
-static const struct manifest_site *manifest_site_at(const struct manifest *m, uint32_t va)
+static bool is_user_code(const struct vm *vm, uint32_t va)
 {
-	uint32_t low = 0, high = m->h.n_sites;
+	return va < vm->cfg.kernel_split && vm->cfg.kernel_split != vm->cfg.hole_base;
+}
 
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
+/* Has the image a stub for it, or an INT3, wherever it ran this time? */
+static bool is_patched(const struct vm *vm, const struct site_count *s)
+{
+	const struct manifest_site *m = manifest_site_at(&vm->manifest, s->va);
 
-		if (m->sites[mid].va < va)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < m->h.n_sites && m->sites[low].va == va ? &m->sites[low] : NULL;
+	return m && m->tactic != TACTIC_TRAP && m->tactic != TACTIC_NONE;
 }
 
 /* Why this site was not served by a stub, in a few words. */
@@ -218,7 +239,7 @@ static const char *site_reason(const struct vm *vm, const struct site_count *s)
 
 	if (s->kind == EXIT_PAGE_CODE || s->kind == EXIT_STEP)
 		return "the page was not verified, or was stepped through";
-	if (s->va < vm->cfg.kernel_split && vm->cfg.kernel_split != vm->cfg.hole_base)
+	if (is_user_code(vm, s->va))
 		return "user code, which is not patched";
 	if (s->kind == EXIT_BLOCK_CALL && vm->cfg.mode == MODE_TRANSLATE)
 		return "--mode=translate";
@@ -272,28 +293,64 @@ static json_t *silent_json(const struct host_silent *silent)
 	return list;
 }
 
+static int by_address(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Where kernel blocks start that have a sensitive instruction which no manifest knows. */
+static json_t *blocks_json(const struct vm_stats *s)
+{
+	uint32_t *va = malloc(sizeof(s->unknown_blocks));
+	json_t *list = json_array();
+	size_t n = 0;
+
+	for (size_t i = 0; va && i < UNKNOWN_BLOCKS; i++)
+		if (s->unknown_blocks[i])
+			va[n++] = s->unknown_blocks[i];
+	if (va)
+		qsort(va, n, sizeof(*va), by_address);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, json_integer(va[i]));
+	free(va);
+	return list;
+}
+
+static json_t *site_json(const struct vm *vm, const struct site_count *s)
+{
+	return json_pack("{s:I, s:s, s:I, s:s, s:s, s:b}", "va", (json_int_t)s->va, "op", site_policy(s)->id, "count",
+			 (json_int_t)s->count, "kind", kind_name(s->kind), "reason", site_reason(vm, s), "patched",
+			 is_patched(vm, s));
+}
+
 static json_t *audit_json(const struct vm *vm, const struct host_silent *silent, const uint8_t sha256[32])
 {
 	char hex[65];
 	size_t n, i;
 	struct site_count *s = sorted_sites(vm, &n);
 	json_t *sites = json_array();
+	json_int_t unpatched = 0, times = 0;
 
 	for (i = 0; i < 32; i++)
 		snprintf(hex + 2 * i, 3, "%02x", sha256[i]);
 	for (i = 0; s && i < n; i++) {
 		if (s[i].kind == EXIT_STUB)
 			continue; /* served as planned */
-		json_array_append_new(sites, json_pack("{s:I, s:s, s:I, s:s, s:s}", "va", (json_int_t)s[i].va,
-						       "op", site_policy(&s[i])->id, "count",
-						       (json_int_t)s[i].count, "kind", kind_name(s[i].kind),
-						       "reason", site_reason(vm, &s[i])));
+		json_array_append_new(sites, site_json(vm, &s[i]));
+		if (s[i].kind == EXIT_STEP || is_user_code(vm, s[i].va) || is_patched(vm, &s[i]))
+			continue;
+		unpatched++;
+		times += (json_int_t)s[i].count;
 	}
 	free(s);
-	return json_pack("{s:i, s:s, s:f, s:I, s:o, s:o, s:o, s:o}", "version", 1, "image_sha256", hex,
-			 "seconds", guest_ms(vm, clock_tsc()) / 1e3, "blocks_translated",
-			 (json_int_t)vm->stats.blocks, "module_pages", modules_json(&vm->stats), "exits",
-			 exits_json(vm), "silent_in_user_code", silent_json(silent), "sites", sites);
+	return json_pack("{s:i, s:s, s:f, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "version", 1, "image_sha256", hex,
+			 "seconds", guest_ms(vm, clock_tsc()) / 1e3, "blocks_translated", (json_int_t)vm->stats.blocks,
+			 "blocks_unverified", (json_int_t)vm->stats.blocks_unverified, "unpatched_sites", unpatched,
+			 "unpatched_count", times, "blocks", blocks_json(&vm->stats),
+			 "module_pages", modules_json(&vm->stats), "exits", exits_json(vm), "silent_in_user_code",
+			 silent_json(silent), "sites", sites);
 }
 
 int stats_write_audit(const struct vm *vm, const struct host_silent *silent, const uint8_t sha256[32],

@@ -78,6 +78,32 @@ printf '\377\377\377\377' | dd of="$work/damaged" bs=1 seek=$((at + 8)) conv=not
 [ $? -eq 2 ] && grep -q "damaged: " "$work/out"
 result $? "a patched image that is damaged is refused"
 
+# The whole loop: what the first run meets unpatched, the second finds served. Whatever engine the host has.
+counts() # report: blocks without proof, blocks with sensitive instructions that are news, their sites, how often
+{
+	jq -r '[.blocks_unverified, (.blocks | length), .unpatched_sites, .unpatched_count] | join(" ")' "$1"
+}
+turn() # n: the image $work/n.pv
+{
+	"$B/paravane" run "$work/$1.pv" --memory 64M --audit "$work/$1.json" </dev/null >"$work/out" 2>&1 && grep -q '^hidden: 200' "$work/out"
+}
+if lacks=$("$B/paravane" run /dev/null 2>&1 | sed -n 's/^paravane: \(host: .*\)/\1/p' | grep .) || [ "${B%asan}" != "$B" ]; then
+	result 0 "the loop with runs # SKIP ${lacks:-a sanitizer cannot run guests}"
+else
+	hidden=$B/guest/hidden.elf
+	"$B/paravane" patch "$hidden" -o "$work/1.pv" >"$work/out" 2>&1 && turn 1
+	result $? "a run of hidden code"
+	"$B/paravane" patch "$hidden" -o "$work/2.pv" --runtime "$work/1.json" >"$work/out" 2>&1 &&
+		"$B/paravane" verify "$hidden" "$work/2.pv" >>"$work/out" 2>&1 && turn 2
+	result $? "its report patches the code, which verifies and runs"
+	read -r blocks news sites times < <(counts "$work/1.json")
+	echo "first run: $blocks $news $sites $times, second: $(counts "$work/2.json")" >"$work/out"
+	[ "$blocks" -ge 2 ] && [ "$news" -ge 2 ] && [ "$sites" -ge 1 ] && [ "$times" -ge 8192 ] &&
+		read -r blocks2 news2 sites2 times2 < <(counts "$work/2.json") && # the boot, at physical addresses, stays
+		[ "$blocks2" -lt "$blocks" ] && [ "$news2" -eq 0 ] && [ "$sites2" -lt "$sites" ] && [ "$times2" -lt 100 ]
+	result $? "unverified, unpatched: lower in the second run"
+fi
+
 refused() # name words
 {
 	rm -f "$work/pv"

@@ -17,7 +17,7 @@
 static struct vm *vm;
 static const struct host_silent silent = {.op = {OP_SGDT, OP_CPUID}, .n = 2};
 static char strings[] = "\0no room before 0xc1000010";
-static struct manifest_site sites[] = {{.va = 0xc1000000, .op = OP_NONE + 1, .reason = 1},
+static struct manifest_site sites[] = {{.va = 0xc1000000, .op = OP_NONE + 1, .tactic = TACTIC_TRAP, .reason = 1},
 				       {.va = 0xc1000008, .op = OP_NONE + 2}};
 
 static void count(size_t slot, uint32_t va, uint16_t op, uint8_t kind, uint64_t n)
@@ -40,6 +40,16 @@ static int setup(void **state)
 	count(99, 0xc1000008, sites[1].op, EXIT_STUB, 1000); /* as planned: not for the audit */
 	count(3, 0xf8400000, 0xffff, EXIT_BREAKPOINT, 50);   /* a module, an op that no table has */
 	vm->stats.blocks = 77;
+	vm->stats.blocks_unverified = 33;
+	vm->stats.unknown_blocks[5] = 0xc1000300;
+	vm->stats.unknown_blocks[9] = 0xc1000200;
+	vm->stats.shares[SHARE_DIRECT].n = 10;
+	vm->stats.shares[SHARE_DIRECT].cycles = 6000000;
+	vm->stats.shares[SHARE_TRAP].n = 4;
+	vm->stats.shares[SHARE_TRAP].cycles = 2000000;
+	vm->cfg.kernel_split = 0xc0000000;
+	count(4, 0x08048000, sites[0].op, EXIT_TRAP, 9); /* user code: nobody patches that */
+	count(5, 0xc1000400, OP_NONE, EXIT_STEP, 9);	 /* no site at all */
 	vm->stats.module_promoted = 12;
 	vm->stats.module_pages = 9;
 	vm->stats.module_met = 14;
@@ -76,6 +86,12 @@ static void audit_file(void **state)
 			    "ab00000000000000000000000000000000000000000000000000000000000001");
 	assert_in_range(json_number_value(json_object_get(root, "seconds")), 3, 60);
 	assert_int_equal(json_integer_value(json_object_get(root, "blocks_translated")), 77);
+	assert_int_equal(json_integer_value(json_object_get(root, "blocks_unverified")), 33);
+	assert_int_equal(json_integer_value(json_object_get(root, "unpatched_sites")), 2); /* a module's, and one that traps */
+	assert_int_equal(json_integer_value(json_object_get(root, "unpatched_count")), 50 + 5);
+	list = json_object_get(root, "blocks");
+	assert_int_equal(json_array_size(list), 2);
+	assert_int_equal(json_integer_value(json_array_get(list, 0)), 0xc1000200);
 	first = json_object_get(root, "module_pages");
 	assert_int_equal(json_integer_value(json_object_get(first, "promoted")), 12);
 	assert_int_equal(json_integer_value(json_object_get(first, "direct")), 9);
@@ -95,9 +111,10 @@ static void audit_file(void **state)
 	assert_int_equal(json_array_size(list), 2);
 	assert_string_equal(json_string_value(json_array_get(list, 0)), "OP_SGDT");
 	list = json_object_get(root, "sites");
-	assert_int_equal(json_array_size(list), 2);
+	assert_int_equal(json_array_size(list), 4);
 	first = json_array_get(list, 0); /* hottest first */
-	second = json_array_get(list, 1);
+	second = json_array_get(list, 3);
+	assert_false(json_boolean_value(json_object_get(second, "patched")));
 	assert_int_equal(json_integer_value(json_object_get(first, "va")), 0xf8400000);
 	assert_int_equal(json_integer_value(json_object_get(first, "count")), 50);
 	assert_string_equal(json_string_value(json_object_get(first, "kind")), "breakpoint");
@@ -129,6 +146,8 @@ static void printed(void **state)
 	stats_print(vm, &silent, 5000000, f);
 	fclose(f);
 	assert_non_null(strstr(text, "landing pad"));
+	assert_non_null(strstr(text, "guest code, executed directly                                      10        6.0     75.0\n"));
+	assert_non_null(strstr(text, "monitor, called by a host trap                                      4        2.0     25.0\n"));
 	assert_non_null(strstr(text, "show the host's state:\n  SGDT CPUID\n"));
 	assert_non_null(strstr(text, "1000"));
 	assert_non_null(strstr(text, "0xf8400000"));

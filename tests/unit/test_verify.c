@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "hypercalls/policy.h"
+#include "patcher/report.h"
 #include "patcher/verify_source.h"
 #include "tests/unit/verify_fixture.h"
 
@@ -395,6 +396,30 @@ static void test_audit_and_sweep_agree(void **state)
 	close(fd);
 }
 
+/* Where the kernel rewrites its text, a run met instructions that the image has not. */
+static void test_a_run_in_an_alternative(void **state)
+{
+	struct runtime_site site = {.va = vfx_symbol("t_alternative") + 6 + 1, .count = 1};
+	struct runtime_report seen = {.sites = &site, .n_sites = 1};
+	struct analysis_options opt = {.seen = &seen};
+	static struct vfx_file f;
+	struct diag d = {""};
+	struct analysis a;
+	char path[64];
+	int fd;
+
+	(void)state;
+	vfx_build(&f);
+	vfx_path(&f, path, sizeof(path), &fd);
+	if (analysis_load(&a, path, &opt, &d))
+		fail_msg("%s", d.text);
+	assert_int_equal(cfg_marks(&a.cfg, site.va) & (CFG_CODE | CFG_START), CFG_CODE);
+	for (size_t i = 0; i < a.targets.n_targets; i++)
+		assert_int_not_equal(a.targets.targets[i].source, TARGET_RUN);
+	analysis_free(&a);
+	close(fd);
+}
+
 static void test_audit_and_sweep_agree_686(void **state)
 {
 	(void)state;
@@ -472,6 +497,7 @@ int main(void)
 	    cmocka_unit_test(test_tables),
 	    cmocka_unit_test(test_conflict),
 	    cmocka_unit_test(test_audit_and_sweep_agree),
+	    cmocka_unit_test(test_a_run_in_an_alternative),
 	    cmocka_unit_test(test_audit_and_sweep_agree_686),
 	    cmocka_unit_test(test_audit_and_sweep_agree_686_pae),
 	    cmocka_unit_test(test_no_conflicts_in_a_real_kernel),
