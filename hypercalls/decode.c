@@ -92,11 +92,17 @@ static void mem_operand16(struct insn *insn)
 	insn->scale = insn->index == REG_NONE ? 0 : 1;
 }
 
+/* VEX.B of 0 means nothing outside 64-bit mode (SDM 2A 2.3.5.2), where Zydis has it all the same. */
+static unsigned high_register(const struct insn *insn, bool bit)
+{
+	return insn->width == 64 && bit ? 8 : 0;
+}
+
 /* 32- and 64-bit addressing: SDM 2A tables 2-2 and 2-3, and 2.2.1.6 for RIP-relative. */
 static void mem_operand32(struct insn *insn, const ZydisDecodedInstruction *zi,
 			  const ZydisDecoderContext *ctx)
 {
-	unsigned x = ctx->vector_unified.X ? 8 : 0, b = ctx->vector_unified.B ? 8 : 0;
+	unsigned x = high_register(insn, ctx->vector_unified.X), b = high_register(insn, ctx->vector_unified.B);
 	unsigned base = zi->raw.modrm.rm;
 
 	if (zi->raw.modrm.rm == 4) {
@@ -128,8 +134,8 @@ static void fill_modrm(struct insn *insn, const ZydisDecodedInstruction *zi, con
 	insn->has_modrm = true;
 	insn->modrm_off = zi->raw.modrm.offset;
 	insn->mod = zi->raw.modrm.mod;
-	insn->reg = zi->raw.modrm.reg | (ctx->vector_unified.R ? 8 : 0);
-	insn->rm = zi->raw.modrm.rm | (ctx->vector_unified.B ? 8 : 0);
+	insn->reg = zi->raw.modrm.reg | high_register(insn, ctx->vector_unified.R);
+	insn->rm = zi->raw.modrm.rm | high_register(insn, ctx->vector_unified.B);
 	insn->has_mem = insn->mod != 3 && !ignores_mod(insn);
 	if (!insn->has_mem)
 		return;

@@ -76,6 +76,8 @@ static inline void lf_start_state(uint64_t seed)
 		for (unsigned k = 0; k < 16; k += 4)
 			memcpy(r->xstate + 160 + 16 * n + k, &(uint32_t){lf_value()}, 4);
 	}
+	for (unsigned k = 0; k < 128; k += 4) /* upper halves of YMM */
+		memcpy(r->xstate + 576 + k, &(uint32_t){lf_value()}, 4);
 	r->gpr[REG_SP] = LN_STACK + 0x100 + (lg_rnd(LN_STACK_SIZE - 0x200) & ~3u);
 	r->eflags = lg_word() & LN_ARITHMETIC;
 	if (lg_percent(20))
@@ -111,20 +113,84 @@ static inline bool lf_native(struct long_run *r, enum lower_view view, unsigned 
 	return regular;
 }
 
+static inline uint32_t lf_address(const struct insn *i, const struct long_run *r)
+{
+	uint32_t a = (uint32_t)i->disp;
+
+	a += i->base == REG_NONE ? 0 : r->gpr[i->base];
+	a += i->index == REG_NONE ? 0 : r->gpr[i->index] * i->scale;
+	if (i->adsize == 2)
+		a &= 0xffff;
+	return a + (i->seg == SEG_FS ? LN_FS_BASE : i->seg == SEG_GS ? LN_GS_BASE : 0);
+}
+
+/* Where the reference has the guest's address; nowhere, but at the same place of a page, if it is not there. */
+static inline void *lf_reference_at(uint32_t at)
+{
+	for (size_t k = 0; k < LN_PARTS; k++)
+		if (at - (ln_parts[k].at - 0x1000) < ln_parts[k].size + 0x2000)
+			return lr.part[k] + (int32_t)(at - ln_parts[k].at);
+	return (void *)(uintptr_t)(at & 0xfff);
+}
+
+/* The VEX-coded instruction at r->eip, on the CPU; false when there is none. *faulted: it changed nothing. */
+static inline bool lf_vex(struct long_run *r, bool *faulted)
+{
+	uint8_t *bytes = lf.block.text + (r->eip - LN_TEXT);
+	struct insn i;
+
+	if (r->eip - LN_TEXT >= lf.block.size || insn_decode(&i, bytes, INSN_MAX, r->eip, 32) < 0 || !lv_is(&i))
+		return false;
+	*faulted = !lv_run(r, bytes, lf_reference_at(i.has_mem ? lf_address(&i, r) : 0));
+	if (!*faulted)
+		r->eip += i.len;
+	return true;
+}
+
+/* As lr_run(), which stops by #UD where lf_hide_vex() was. */
+static inline uc_err lf_run_reference(struct long_run *r, uint32_t until)
+{
+	for (;;) {
+		uc_err e = lr_run(r, until);
+		bool faulted;
+
+		if ((e != UC_ERR_INSN_INVALID && lr.trap != 6) || !lf_vex(r, &faulted))
+			return e;
+		lr_set(r);
+		if (faulted)
+			lr.trap = 13;
+		if (faulted || r->eip == until)
+			return UC_ERR_OK;
+	}
+}
+
+static inline void lf_hide_vex(uint8_t *text, unsigned n)
+{
+	for (unsigned k = 0; k < n; k++) {
+		uint32_t offset = lf.block.insn[k].at - LN_TEXT;
+		struct insn i;
+
+		if (insn_decode(&i, lf.block.text + offset, INSN_MAX, LN_TEXT, 32) > 0 && lv_is(&i))
+			memcpy(text + offset, "\x0f\x0b", 2);
+	}
+}
+
 static inline void lf_reference(struct long_run *r, uint32_t until, unsigned n)
 {
 	for (size_t k = 1; k < LN_PARTS; k++)
 		memcpy(lr.part[k], lf.initial + lf_offset(k), ln_parts[k].size);
 	lf_load(lr.part[0], n);
+	lf_hide_vex(lr.part[0], n);
 	for (unsigned k = 0; k <= lf.block.n; k++) /* a translation starts at an instruction */
 		uc_ctl_remove_cache(lr.uc, (uint64_t)lf.block.insn[k].at, (uint64_t)lf.block.insn[k].at + 16);
 	*r = lf.start;
 	lr_set(r);
-	if (until != r->eip && lr_run(r, until) != UC_ERR_OK)
+	if (until != r->eip && lf_run_reference(r, until) != UC_ERR_OK)
 		snprintf(lf.why, sizeof(lf.why), "the reference faults at %08x (address %#x)", r->eip,
 			 (uint32_t)lr.address);
 	else if (lr.trap >= 0)
 		snprintf(lf.why, sizeof(lf.why), "the reference has exception %d at %08x", lr.trap, r->eip);
+	lf_load(lr.part[0], n);
 }
 
 /* --- comparison ---------------------------------------------------------------------------------------------- */
@@ -201,6 +267,12 @@ static inline bool lf_same_state(const struct long_run *is, const struct long_ru
 			LF_DIFFER("xmm%u is %016llx %016llx, not %016llx %016llx", n,
 				  *(const unsigned long long *)(x + 8), *(const unsigned long long *)x,
 				  *(const unsigned long long *)(y + 8), *(const unsigned long long *)y);
+		x = is->xstate + 576 + 16 * n;
+		y = should->xstate + 576 + 16 * n;
+		if (memcmp(x, y, 16) != 0)
+			LF_DIFFER("ymm%u's upper half is %016llx %016llx, not %016llx %016llx", n,
+				  *(const unsigned long long *)(x + 8), *(const unsigned long long *)x,
+				  *(const unsigned long long *)(y + 8), *(const unsigned long long *)y);
 	}
 	if (lr_get16(is->xstate) != lr_get16(should->xstate))
 		LF_DIFFER("fcw is %04x, not %04x", lr_get16(is->xstate), lr_get16(should->xstate));
@@ -223,15 +295,6 @@ static inline const struct lg_insn *lf_insn_at(uint32_t eip)
 	return NULL;
 }
 
-static inline uint32_t lf_address(const struct insn *i, const struct long_run *r)
-{
-	uint32_t a = (uint32_t)i->disp;
-
-	a += i->base == REG_NONE ? 0 : r->gpr[i->base];
-	a += i->index == REG_NONE ? 0 : r->gpr[i->index] * i->scale;
-	return a + (i->seg == SEG_FS ? LN_FS_BASE : i->seg == SEG_GS ? LN_GS_BASE : 0);
-}
-
 static inline bool lf_near(uint64_t a, uint64_t b)
 {
 	return a - b < 0x200 || b - a < 0x200;
@@ -241,12 +304,19 @@ static inline bool lf_near(uint64_t a, uint64_t b)
 static inline bool lf_same_fault(const struct long_run *is, struct long_run *should)
 {
 	struct insn i;
+	bool faulted;
 	uc_err e;
 
 	insn_decode(&i, lf.block.text + (is->eip - LN_TEXT), INSN_MAX, is->eip, 32);
 	if (is->signal == SIGSEGV && !is->fault_address && i.map == 1 && i.has_mem &&
 	    (lf_address(&i, should) & 15))
 		return true; /* #GP for alignment */
+	if (lf_vex(should, &faulted)) {
+		if (faulted && ln.signal == is->signal)
+			return true;
+		LF_DIFFER("signal %d (address %#llx) at %08x; the CPU alone: %d", is->signal,
+			  (unsigned long long)is->fault_address, is->eip, faulted ? ln.signal : 0);
+	}
 	e = lr_run(should, is->eip + i.len);
 	if (is->signal == SIGFPE && lr.trap == 0)
 		return true;
@@ -291,7 +361,8 @@ static inline bool lf_same_in(enum lower_view view, const struct long_run *is, u
 			  (unsigned long long)ln.rip, ln.signal);
 	if (is->end != other.end || is->eip != other.eip || is->eflags != other.eflags ||
 	    is->signal != other.signal || memcmp(is->gpr, other.gpr, sizeof(is->gpr)) != 0 ||
-	    memcmp(is->xstate + 24, other.xstate + 24, 300) != 0)
+	    memcmp(is->xstate + 24, other.xstate + 24, 300) != 0 ||
+	    memcmp(is->xstate + 576, other.xstate + 576, 128) != 0)
 		LF_DIFFER("%s: the views differ: %d at %08x, %d at %08x", name, is->end, is->eip, other.end, other.eip);
 	ln.view = VIEW_USER;
 	for (size_t k = 0; k < LN_PARTS; k++)

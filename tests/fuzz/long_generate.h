@@ -176,13 +176,14 @@ static inline uint32_t lg_somewhere(bool aligned)
 		at = LN_STACK + 0x40 + lg_rnd(LN_STACK_SIZE - 0x100);
 	if (lg_percent(5)) /* over the edge, or up to it */
 		return LN_DATA + LN_DATA_SIZE - lg_rnd(20);
-	return aligned ? at & ~15u : at;
+	return aligned ? at & ~31u : at;
 }
 
 static inline uint32_t lg_offset_of_target(const struct insn *i)
 {
+	bool vex = i->map >> 4 == 1;
 	bool vector =
-	    i->map == 1 && !(i->opcode >= 0x80 && i->opcode < 0xd0 && i->opcode != 0xc2 && i->opcode != 0xc6);
+	    vex || (i->map == 1 && !(i->opcode >= 0x80 && i->opcode < 0xd0 && i->opcode != 0xc2 && i->opcode != 0xc6));
 
 	if (i->seg == SEG_FS)
 		return lg_rnd(LN_TLS_SIZE - 0x40);
@@ -420,7 +421,24 @@ static inline unsigned lg_prefixes(uint8_t *b, bool mandatory)
 	return n;
 }
 
-/* Opcodes of map 0 that are worth trying, and of 0F: integer, then MMX and SSE. */
+/* Two or three bytes of VEX, as far as 32-bit mode has it, and an opcode. */
+static inline unsigned lg_vex(uint8_t *b)
+{
+	unsigned n = 0;
+
+	if (lg_percent(40)) {
+		b[n++] = 0xc5;
+	} else {
+		b[n++] = 0xc4;
+		b[n++] = (uint8_t)(0xc0 | lg_rnd(2) << 5 | (1 + lg_rnd(3)));
+	}
+	b[n] = (uint8_t)(0x40 | lg_rnd(256) | (n == 1 ? 0x80 : 0));
+	n++;
+	b[n++] = (uint8_t)lg_rnd(256);
+	return n;
+}
+
+/* Opcodes of map 0 that are worth trying, and of 0F: integer, then MMX and SSE; VEX. */
 static inline unsigned lg_opcode(uint8_t *b)
 {
 	static const uint8_t integer[] = {0xa3, 0xab, 0xb3, 0xbb, 0xa4, 0xa5, 0xac, 0xad, 0xaf, 0xb0,
@@ -428,7 +446,9 @@ static inline unsigned lg_opcode(uint8_t *b)
 					  0xc3, 0xc7, 0xc8, 0xcf, 0x0d, 0x18, 0x1f, 0x1a, 0x1b};
 	static const uint8_t vector[] = {0x10, 0x50, 0x60, 0x70, 0xd0, 0xe0, 0xf0, 0x28, 0xc0};
 
-	switch (lg_rnd(10)) {
+	switch (lg_rnd(11)) {
+	case 10:
+		return lg_vex(b);
 	case 0 ... 4:
 		do
 			b[0] = (uint8_t)lg_rnd(256);
@@ -453,7 +473,7 @@ static inline unsigned lg_opcode(uint8_t *b)
 static inline void lg_instruction(void)
 {
 	for (;;) {
-		uint8_t b[40], opcode[3];
+		uint8_t b[40], opcode[4];
 		unsigned len = lg_opcode(opcode),
 			 n = lg_prefixes(b, len == 2 && (opcode[1] & 0xf0) != 0xb0 && lg_percent(70));
 		uint8_t mask = lg_percent(60) ? 0xff : 0x0f;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The reference of the fuzzer of long blocks: Unicorn 2.0 (QEMU 5's TCG) in 32-bit mode, on guest memory of its own.
+ * The reference of the fuzzer of long blocks: Unicorn 2.0 (QEMU 5's TCG) in 32-bit mode, on guest memory of its own; the CPU
+ * for VEX-coded instructions (long_vex.h).
  *
  * Left out, as TCG does otherwise than the SDM says, or has it not:
  *   - POPCNT, LZCNT, SSE3 and later, MOVBE, CRC32, ADX: no such CPU. test_lower_long.c has them by hand;
@@ -27,6 +28,7 @@
 #define TESTS_FUZZ_LONG_REFERENCE_H
 
 #include "tests/fuzz/long_generate.h"
+#include "tests/fuzz/long_vex.h"
 
 #include <unicorn/unicorn.h>
 
@@ -64,6 +66,8 @@ static inline bool lr_lacks(const struct insn *i, const uint8_t *bytes)
 	if (i->map == 0)
 		return i->opcode == 0x9b || i->opcode == 0xd6 || (lg_is(i, 0, 0xc6, 0xc7) && (i->reg & 7)) ||
 		       (lg_is(i, 0, 0xf6, 0xf7) && ((i->reg & 7) == 1 || (i->prefixes & INSN_LOCK)));
+	if (lv_is(i))
+		return lv_lacks(i, bytes);
 	if (i->map != 1)
 		return true;
 	switch (i->opcode) {
@@ -147,10 +151,12 @@ static inline void lr_must(uc_err e)
 
 static inline void *lr_map(uint32_t at, size_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* between two pages that fault: VEX-coded instructions run on it natively */
+	uint8_t *p = mmap(NULL, size + 0x2000, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (p == MAP_FAILED)
+	if (p == MAP_FAILED || mprotect(p + 0x1000, size, PROT_READ | PROT_WRITE) < 0)
 		ln_die("mmap");
+	p += 0x1000;
 	lr_must(uc_mem_map_ptr(lr.uc, at, size, UC_PROT_ALL, p));
 	return p;
 }

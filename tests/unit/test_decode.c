@@ -203,6 +203,21 @@ static void memory_operands(void **state)
 }
 
 /* Operands in memory that ModRM does not name: only their segment and a moffs address are reported. */
+/* VEX.B of 0 names no higher register in 32-bit code. */
+static void vex_b_in_32_bit_code(void **state)
+{
+	static const uint8_t memory[] = {0xc4, 0xc2, 0x7d, 0x3c, 0x1b}, registers[] = {0xc4, 0xc2, 0x7d, 0x3c, 0xdb};
+	struct insn i;
+
+	(void)state;
+	assert_int_equal(insn_decode(&i, memory, sizeof(memory), 0, 32), 5);
+	assert_int_equal(i.base, REG_BX);
+	assert_int_equal(insn_decode(&i, registers, sizeof(registers), 0, 32), 5);
+	assert_int_equal(i.rm, REG_BX);
+	assert_int_equal(insn_decode(&i, memory, sizeof(memory), 0, 64), 5);
+	assert_int_equal(i.base, 8 + REG_BX);
+}
+
 static void implicit_memory(void **state)
 {
 	static const struct {
@@ -724,6 +739,7 @@ int main(void)
 	    cmocka_unit_test(flow_and_target),
 	    cmocka_unit_test(branch_wraps_in_64_bit_code),
 	    cmocka_unit_test(memory_operands),
+	    cmocka_unit_test(vex_b_in_32_bit_code),
 	    cmocka_unit_test(implicit_memory),
 	    cmocka_unit_test(mov_cr_ignores_mod),
 	    cmocka_unit_test(immediates),
