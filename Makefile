@@ -64,7 +64,7 @@ $(B)/%.o: %.S Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(DEPFLAGS) $(CFLAGS) -c -o $@ $<
 
-$(B)/tests/fuzz/fuzz_long $(B)/tests/unit/test_long_fuzz: LDLIBS += -lunicorn
+$(B)/tests/fuzz/fuzz_long $(B)/tests/fuzz/fuzz_interpret $(B)/tests/unit/test_long_fuzz $(B)/tests/unit/test_interpret_fuzz: LDLIBS += -lunicorn
 
 # A test links against everything but main(); the linker takes what it needs from the archive.
 $(B)/libparavane.a: $(LIB)
@@ -139,10 +139,10 @@ format-check:
 
 # Each fuzzer takes a number of runs. They belong in a sanitizer build, whatever MODE says; but that of long blocks has
 # its guest's memory where the sanitizer has its own.
-FUZZ_PLAIN := fuzz_long
+FUZZ_PLAIN := fuzz_long fuzz_interpret
 fuzz:
-	@$(MAKE) --no-print-directory MODE=asan FUZZ='$(filter-out %/$(FUZZ_PLAIN),$(FUZZ:$(B)/%=build/asan/%))' fuzz-run
-	@$(MAKE) --no-print-directory MODE=rel FUZZ=build/rel/tests/fuzz/$(FUZZ_PLAIN) fuzz-run
+	@$(MAKE) --no-print-directory MODE=asan FUZZ='$(filter-out $(addprefix %/,$(FUZZ_PLAIN)),$(FUZZ:$(B)/%=build/asan/%))' fuzz-run
+	@$(MAKE) --no-print-directory MODE=rel FUZZ='$(addprefix build/rel/tests/fuzz/,$(FUZZ_PLAIN))' fuzz-run
 fuzz-run: $(FUZZ)
 	@for f in $(FUZZ); do echo "== $$f"; $$f $(FUZZ_RUNS) || exit 1; done
 

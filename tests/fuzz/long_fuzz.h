@@ -147,31 +147,34 @@ static inline bool lf_vex(struct long_run *r, bool *faulted)
 	return true;
 }
 
-/* As lr_run(), which stops by #UD where lf_hide_vex() was. */
+/* As lr_run(), which stops at each of them. */
 static inline uc_err lf_run_reference(struct long_run *r, uint32_t until)
 {
-	for (;;) {
-		uc_err e = lr_run(r, until);
-		bool faulted;
+	uc_err e = UC_ERR_OK;
+	bool faulted = false;
 
-		if ((e != UC_ERR_INSN_INVALID && lr.trap != 6) || !lf_vex(r, &faulted))
-			return e;
-		lr_set(r);
-		if (faulted)
-			lr.trap = 13;
-		if (faulted || r->eip == until)
-			return UC_ERR_OK;
+	while (e == UC_ERR_OK && !faulted && r->eip != until) {
+		if (lf_vex(r, &faulted))
+			lr_set(r);
+		else
+			e = lr_run(r, until);
+		if (lr.trap >= 0)
+			break;
 	}
+	if (faulted)
+		lr.trap = 13;
+	return e;
 }
 
-static inline void lf_hide_vex(uint8_t *text, unsigned n)
+static inline void lf_find_vex(unsigned n)
 {
+	lr.n_exits = 0;
 	for (unsigned k = 0; k < n; k++) {
-		uint32_t offset = lf.block.insn[k].at - LN_TEXT;
+		uint32_t at = lf.block.insn[k].at;
 		struct insn i;
 
-		if (insn_decode(&i, lf.block.text + offset, INSN_MAX, LN_TEXT, 32) > 0 && lv_is(&i))
-			memcpy(text + offset, "\x0f\x0b", 2);
+		if (insn_decode(&i, lf.block.text + (at - LN_TEXT), INSN_MAX, at, 32) > 0 && lv_is(&i))
+			lr.exits[lr.n_exits++] = at;
 	}
 }
 
@@ -180,7 +183,7 @@ static inline void lf_reference(struct long_run *r, uint32_t until, unsigned n)
 	for (size_t k = 1; k < LN_PARTS; k++)
 		memcpy(lr.part[k], lf.initial + lf_offset(k), ln_parts[k].size);
 	lf_load(lr.part[0], n);
-	lf_hide_vex(lr.part[0], n);
+	lf_find_vex(n);
 	for (unsigned k = 0; k <= lf.block.n; k++) /* a translation starts at an instruction */
 		uc_ctl_remove_cache(lr.uc, (uint64_t)lf.block.insn[k].at, (uint64_t)lf.block.insn[k].at + 16);
 	*r = lf.start;
@@ -190,7 +193,6 @@ static inline void lf_reference(struct long_run *r, uint32_t until, unsigned n)
 			 (uint32_t)lr.address);
 	else if (lr.trap >= 0)
 		snprintf(lf.why, sizeof(lf.why), "the reference has exception %d at %08x", lr.trap, r->eip);
-	lf_load(lr.part[0], n);
 }
 
 /* --- comparison ---------------------------------------------------------------------------------------------- */

@@ -39,6 +39,8 @@ static struct {
 	uint8_t *part[LN_PARTS]; /* of ln_parts */
 	uint64_t address;	 /* of the last access that failed */
 	int trap;		 /* of the last exception; -1 without */
+	uint64_t exits[LG_INSNS + 1]; /* where a run stops: the first n_exits, VEX-coded instructions, and its end */
+	unsigned n_exits;
 	uc_context *pristine;	 /* without an exception that the next would make a double fault */
 } lr;
 
@@ -190,6 +192,7 @@ static inline void lr_start(void)
 	lr_must(uc_reg_write(lr.uc, UC_X86_REG_SS, &(int){24}));
 	lr_must(uc_hook_add(lr.uc, &hook, UC_HOOK_MEM_INVALID, (void *)lr_on_invalid, NULL, 1, 0));
 	lr_must(uc_hook_add(lr.uc, &hook, UC_HOOK_INTR, (void *)lr_on_trap, NULL, 1, 0));
+	lr_must(uc_ctl_exits_enable(lr.uc));
 	lr.trap = -1;
 	lr_must(uc_context_alloc(lr.uc, &lr.pristine));
 	lr_must(uc_context_save(lr.uc, lr.pristine));
@@ -253,7 +256,9 @@ static inline uc_err lr_run(struct long_run *r, uint32_t until)
 
 	lr.trap = -1;
 	lr.address = 0;
-	e = uc_emu_start(lr.uc, r->eip, until, 0, 0);
+	lr.exits[lr.n_exits] = until;
+	lr_must(uc_ctl_set_exits(lr.uc, lr.exits, lr.n_exits + 1));
+	e = uc_emu_start(lr.uc, r->eip, 0, 0, 0);
 	lr_get(r);
 	return e;
 }
