@@ -383,15 +383,15 @@ static inline bool lf_compare(unsigned n)
 	if (!lf_native(&is, VIEW_USER, n))
 		LF_DIFFER("user: ended irregularly (%d), rip %#llx, signal %d", is.end,
 			  (unsigned long long)ln.rip, ln.signal);
-	for (enum lower_view view = VIEW_SUPERVISOR; view <= VIEW_SOFT; view++)
-		if (!lf_same_in(view, &is, n))
-			return false;
 	if (lf_rewrote(n)) {
 		for (ln.view = VIEW_USER; ln.view <= VIEW_SOFT; ln.view++)
 			memset(ln_at(LN_TEXT), 0x27, LN_TEXT_SIZE);
 		lf.rewritten++;
 		return true;
 	}
+	for (enum lower_view view = VIEW_SUPERVISOR; view <= VIEW_SOFT; view++)
+		if (!lf_same_in(view, &is, n))
+			return false;
 	lf.ended[is.end]++;
 	at = lf_insn_at(is.eip);
 	if (!at)
