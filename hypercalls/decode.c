@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 1.3: Decoding
+ *
  * The one decoder wrapper. Zydis recognises the instruction; this file turns what it found into struct insn.
  *
  * Only ZydisDecoderDecodeInstruction() is called, not the operand pass behind it: a 6.1 kernel holds three

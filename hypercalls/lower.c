@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 2.3: Stubs
+ *
  * The emitter: a run of guest instructions becomes a stub.
  *
  * Ordinary instructions are copied. The few that depend on where they stand (relative branches and calls) are
@@ -11,12 +13,13 @@
  * call through memory has no such form without a spare register (the read may fault after the push), so it is
  * refused; the planner then ends its window before it.
  *
- * lower-tour: worked example, `pushf; cli` at c0100000 with the hole at f8000000
- *	pushf				boundary c0100000: a fault on the stack is the guest's own
- *	mov %ecx,%ss:0xf800000c		after: EFLAGS stand on the stack, ESP moved; only forward from here
- *	...				after: IF and IOPL are added to the image with lea, which keeps the
- *flags movl $-0x200,%ss:0xf8000000	boundary c0100001, and the commit of cli jmp c0100005
- *boundary c0100005
+ * A worked example, `pushf; cli` at c0100000 with the hole at f8000000:
+ *
+ *     pushf                           boundary c0100000: a fault on the stack is the guest's own
+ *     mov %ecx,%ss:0xf800000c         after: EFLAGS stand on the stack, ESP moved; only forward from here
+ *     ...                             after: IF and IOPL are added to the image with lea, which keeps the flags
+ *     movl $-0x200,%ss:0xf8000000     boundary c0100001, and the commit of cli
+ *     jmp c0100005                    boundary c0100005
  */
 #include "hypercalls/lower.h"
 

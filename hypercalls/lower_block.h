@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 6.3: A block's shape
+ *
  * Translated blocks: the emitter's form for code whose surroundings are not known to be safe. Instructions come
  * out as in a stub (lower.h); what differs is that control never reaches the guest's own code by itself. Every
  * direct branch leads to an exit of the block, which the translator may later aim at another block; indirect

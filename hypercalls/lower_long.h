@@ -1,5 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 8.0: The long engine
+ *
+ * All that was told so far needs a 32-bit code segment and an LDT, which some hosts give to no process. There everything,
+ * user code too, runs as translated blocks of 64-bit code (docs/long-engine.md). The rest stays: vCPU, handlers, devices,
+ * workers and shadow MMU are the same; no stub and no verified page is in use.
+ */
+
+/*
+ * Tour 8.1: 32-bit code as 64-bit code
+ *
  * Translated blocks for a host that runs 64-bit code only (no 32-bit code segment to be had): the guest's 32-bit code
  * comes out as 64-bit code with the same effect. The interface is lower_block.h's; what differs is the code.
  *

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The manifest: what the patcher did to an image, written into the patched ELF (section .paravane.manifest)
+ * Tour 2.6: The manifest
+ *
+ * The manifest is what the patcher did to an image, written into the patched ELF (section .paravane.manifest)
  * and read by verify, unpatch, audit and the monitor. On disk: the header and its tables, little-endian, each
  * table naturally aligned, in the order of struct manifest; manifest.c describes and checks every field.
  *

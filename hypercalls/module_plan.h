@@ -1,5 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 7.0: Modules
+ *
+ * A kernel's modules are in no image: the guest's own loader puts them somewhere, relocates them, applies alternatives and
+ * writes ftrace's no-ops. So patching them ahead of time can only be a plan, which the monitor carries out on the bytes
+ * that it finds in guest memory, page by page, when they first run, and takes back when the guest writes to them. A
+ * module without a plan is scanned online, once its pages have settled; until then its code runs in blocks.
+ */
+
+/*
+ * Tour 7.1: The plan of a module
+ *
  * What `paravane patch --modules` adds to a kernel module: the plan of its patch, in a section of its own that the
  * guest's loader puts beside the code. The code itself is not changed in the file. The monitor finds the plan in guest
  * memory when the module's code first runs, lays the windows over the page and emits their stubs there and then

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 1.6: What is code
+ *
  * Control-flow recovery: recursive descent from everything that tables and branches name, then a linear sweep
  * over what descent did not reach.
  *

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Loading a guest kernel image: reading the file, telling containers apart, and the lookups by address.
+ * Tour 1.1: Loading an image
+ *
+ * Loading a guest kernel image is reading the file, telling containers apart, and the lookups by address.
  * Everything behind the file's bytes is hostile: each part checks what it reads before use and refuses with
  * the place. Analyses that only improve the result (symbols, relocations) leave a note instead and go
  * without.

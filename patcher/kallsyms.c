@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 1.2: The names in a stripped kernel
+ *
  * A stripped Linux kernel still knows its own functions: scripts/kallsyms.c of Linux writes them into .rodata
  * for backtraces. Nothing points at the tables from outside, so they are found by their content:
  *
- *   addresses, or 32-bit offsets followed by their base      (until 6.3 here; from 6.4 behind the token
- * index) number of symbols names: for each symbol a length and that many tokens; the first character of the
- * text is the nm letter markers: offset into names of every 256th symbol         (32 bits; a word
- * before 4.20) sequence numbers by name                                 (6.2 and 6.3 here; from 6.4 behind
- * the base) token table: 256 strings; token index: 256 16-bit offsets into it
+ *     addresses, or 32-bit offsets followed by their base   (until 6.3 here; from 6.4 behind the token index)
+ *     number of symbols
+ *     names: for each symbol a length and that many tokens; the first character of the text is the nm letter
+ *     markers: offset into names of every 256th symbol      (32 bits; a word before 4.20)
+ *     sequence numbers by name                              (6.2 and 6.3 here; from 6.4 behind the base)
+ *     token table: 256 strings; token index: 256 16-bit offsets into it
  *
  * each aligned to a word. The token index must agree with the token table byte for byte, the markers with the
  * names, and the names with the number: chance does not pass for a table, and damage is seen.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 2.5: The patched file
+ *
  * From a planned image to the bytes of the patched file. Every attempt keeps the original bytes, and the result
  * is undone once in memory before it is handed out: an image whose sections alias one another, or whose tables
  * lie, is refused here and not found out by whoever unpatches it.

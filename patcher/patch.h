@@ -23,6 +23,17 @@
 
 #define PATCH_UNDO_SECTION ".paravane.undo"
 
+/*
+ * Tour 1.0: From an image to what is known of it
+ *
+ * Paravane runs a kernel that was built for CPL 0 at CPL 3, where some of its instructions trap, and some silently do the
+ * wrong thing. So before anything runs, all of those *sensitive* instructions have to be found: in a stripped image,
+ * without its source, and with certainty about what is an instruction at all. `paravane audit` stops when that is done.
+ *
+ * analysis_load() goes through the steps of this chapter in order: the image, its symbols and relocations; the targets that
+ * its tables name; its control flow, and with it the sites. The last step, the plan, is the next chapter's.
+ */
+
 /* Everything known about an image; audit stops after the plan. */
 struct analysis {
 	struct image img;

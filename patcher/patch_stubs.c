@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Stubs for all windows of a plan, in one segment: landing pads first (64-bit code, one for each site that can
+ * Tour 2.4: Landing pads
+ *
+ * Stubs for all windows of a plan stand in one segment: landing pads first (64-bit code, one for each site that can
  * leave), then the stubs (32-bit code).
+ *
+ * What a stub cannot do inline it leaves to the monitor, by one far jump to the landing pad of that very site. The far jump
+ * changes from 32-bit to 64-bit code, where R8 to R15 exist, which the guest does not know of: the pad puts the site's
+ * number into R15 and jumps to the gate. So leaving stores nothing, changes no flag and no segment, and is atomic: a signal
+ * finds the guest before the jump or the monitor behind it.
  */
 #include <errno.h>
 #include <stdlib.h>

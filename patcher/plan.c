@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 2.1: The planner's ladder
+ *
  * The planner: for each sensitive site the best tactic that the code around it allows.
  *
  * A window is a run of whole instructions, at least five bytes, replaced by a jump to its stub. Control must

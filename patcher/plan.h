@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The plan: which bytes of the image are replaced, and how each sensitive site is served. Analysis ends here;
+ * Tour 2.0: From what is known to a patched image
+ *
+ * Every sensitive instruction that does not simply run as it is gets a stub: a jump over it leads to code in the *hole*,
+ * a range of guest addresses that the kernel leaves alone, which does what the instruction means for the virtual CPU and
+ * jumps back. A jump takes five bytes and most of these instructions are shorter, so neighbours have to move too.
+ *
+ * The plan says which bytes of the image are replaced, and how each sensitive site is served. Analysis ends here;
  * patch.c only carries the plan out. plan_print() writes it as text, which the golden tests compare.
  */
 #ifndef PATCHER_PLAN_H

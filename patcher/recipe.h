@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 2.2: What no scan can know
+ *
  * Recipes: what the scan cannot know about a family of kernels, as data (guest-patches/, format in its README).
  * A recipe says what it expects of the image and is skipped, with a message, when that differs.
  */

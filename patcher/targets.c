@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 1.5: Where control can arrive
+ *
  * The addresses that control reaches by other ways than falling through or a direct branch: the set that no
  * patch window may contain in its middle. Too many targets cost a few windows, a missing one is a wrong
  * patch, so each source here is taken whenever it is plausible. The tables of the kernel are in

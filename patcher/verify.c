@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 2.7: The second opinion
+ *
  * The second opinion. The patcher decides with Zydis, its own control-flow graph and the policy table; a mistake
  * in any of them would make a wrong patch that looks right to them. So nothing here uses them: LLVM decodes, the
  * sensitive instructions stand in verify_insn.c, the targets are collected anew in verify_targets.c, and the forms

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 2.8: Every instruction once more
+ *
  * The linear sweep by LLVM. A kernel's .text is instructions from end to end (compilers put jump tables and
  * constants elsewhere), so a sweep from the section's start sees every instruction; it is the targets that prove
  * it right: each of them must fall on a boundary. Where one does not, both readings of those bytes are marked as

@@ -20,6 +20,8 @@ opening_comment()
 	"$tables" policy
 } >"$out/policy.md"
 
+docs/gen/tour.sh >"$out/tour.md"
+
 {
 	echo "# The hypercall ABI"
 	echo

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 3.7: A timer that does not tick
+ *
  * The 8254 interval timer. (Intel 8254 data sheet, 231164; port 61h: Intel 82371AB 4.2.6.)
  *
  * Nothing ticks here. A channel is the number that it counts from and the clock tick at which that number was

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 3.6: The machine's chips
+ *
  * THE table of devices, ports and interrupt lines, and the bus that finds a device by its port.
  *
  * What has no row is not there, and reads as all ones like an ISA bus without a card: DMA controllers and

@@ -1,5 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 6.0: Which code runs how
+ *
+ * Code runs on the CPU itself only where all of it is known: a page that the patcher has verified, or that is looked at
+ * again after it changed. Execute permission is the mechanism: other kernel code is not executable on the host, so arriving
+ * there is a page fault, and a question. The answer is a translated block, or, for what does not fit a block, one
+ * instruction at a time. The order of cost is: directly (nothing), in a block (little, once it is made), one instruction at
+ * a time (half a microsecond each), by a host trap (four).
+ */
+/*
+ * Tour 6.1: Code pages
+ *
  * Code pages: which pages of the kernel image may run directly, and the maps between guest addresses and stubs.
  *
  * A page that the patcher verified is executable and read-only in every alias. When the guest writes to it (Linux

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 4.4: Handlers
+ *
  * Emulation of sensitive instructions: one handler a hypercall, the same for stub exits, traps and instructions
  * met out of line. Handlers see vcpu with eip at the instruction and the whole of eflags, and change it only when
  * nothing can fail any more.

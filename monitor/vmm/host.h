@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 4.2: System calls of a worker
+ *
  * The host system calls that a worker makes, as bare instructions: libc's wrappers touch errno, which lives
  * behind the FS base, and may use vector registers that hold guest state. The jail (vmx/jail.c) allows exactly
  * these. All return the kernel's value: >= 0, or -errno.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 8.2: What 64-bit mode lacks
+ *
  * Unprivileged instructions whose semantics stand here in C, for hosts that run 64-bit code only: xol.c runs a copy of
  * everything that means the same as 64-bit code, and asks here for what does not: what 64-bit mode lacks (BCD, BOUND,
  * PUSHA, SALC), and stacks, strings and operands in segments that are not flat or behind 16-bit addresses.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 4.5: Into the guest's IDT
+ *
  * Interrupts and exceptions through the guest's IDT (SDM 3A 6.10 to 6.15; pseudo code in SDM 2A INT n). Hardware
  * pushes a frame on the current stack, or on the one that the TSS names for a more privileged ring, or switches
  * tasks; what fails while doing so is an exception of its own, with EXT set unless the program asked by INT.

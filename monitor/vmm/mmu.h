@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 5.0: Memory
+ *
+ * The guest's page tables are ordinary guest RAM, and the processor never sees them. A page of guest RAM (one memfd) is
+ * mapped into the worker when the guest first touches it: the host's page fault walks the guest's tables, sets their A and
+ * D bits and makes the mapping, or becomes the guest's own #PF. So the worker's host page tables are the guest's TLB: what
+ * they hold may be stale exactly as long as a TLB's entry may, and is forgotten when the guest does what flushes a TLB.
+ *
  * What writing a control register does to translation: which shadow entries to look at again, here and (by the log)
  * in the other workers. Handlers return these functions' result: EMU_NEXT, or -EFAULT with #GP raised.
  */

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 7.2: Pages of modules
+ *
  * Modules patched ahead of time (hypercalls/module_plan.h, docs/patching.md), for the direct engine: when a page of
  * theirs first runs, its plan is looked for in guest memory beside it, every instruction on the page is looked at, the
  * windows get their stubs in the hole and their jumps in the page, what else may not trap gets int3, and the page runs

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 7.3: Finding the plan
+ *
  * Finding the plan of a module page. The guest's loader puts it into the same stretch of mapped pages as the code; so
  * the pages before and behind are searched for its magic words, up to the first that is not mapped. Guest memory is
  * hostile: everything is copied before it is looked at, and what it says is only ever taken for an offer.

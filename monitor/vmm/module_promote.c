@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 7.4: Promoting a page
+ *
  * Promoting a page of a module. Its plan (module_take.c), or a look at its own code (module_scan.c), offers instruction
  * starts and windows; the bytes are the guest's as they stand now, after its loader has relocated them and put
  * alternatives, jump labels and ftrace's no-ops in. So every instruction is decoded anew, from all starts and from

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 5.1: The guest's page walk
+ *
  * The page walk that hardware does on a TLB miss (SDM 3A 4.3 32-bit paging, 4.4 PAE, 4.6 access rights, 4.7 page
  * fault error codes, 4.8 accessed and dirty). The guest's tables are ordinary RAM and nothing is cached: every walk
  * reads them again. What a TLB would have kept is the shadow MMU's business, which remembers whole walks.

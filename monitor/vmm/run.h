@@ -1,5 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* The worker's main loop and what brackets each world switch. */
+/*
+ * Tour 4.0: A worker's loop
+ *
+ * The worker's main loop, and what brackets each world switch. A pass delivers what is due (an interrupt, an exception),
+ * decides how the guest goes on, and lets it run until something makes it leave: a stub's far jump, a fault, a kick from
+ * the VMX. run_collect() then has the registers in struct vcpu, where every handler works on them as the guest knows them;
+ * run_prepare() puts them back in the shape that the host needs: other selectors, IF set, IOPL 0.
+ *
+ * The decision is made in one place, decide() of run.c, and counted: code of a verified page runs directly, user code
+ * directly or translated, everything else translated or one instruction at a time (chapter 6).
+ */
 #ifndef MONITOR_VMM_RUN_H
 #define MONITOR_VMM_RUN_H
 

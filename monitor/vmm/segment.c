@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 4.6: Segments as the guest has them
+ *
  * Loading and asking about segments as the guest's tables describe them (SDM 3A 3.4, 5.4 to 5.7; 2B MOV, 2A LAR,
  * LLDT, LSL, LTR, VERR). Hardware keeps the hidden part of a register until the next load, whatever becomes of the
  * table: so does vcpu->seg.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 5.2: The shadow MMU
+ *
  * The shadow MMU: pages of the RAM memfd mapped at guest linear addresses of this process, on demand, following
  * the guest's page tables. Those tables are ordinary guest RAM and never write-protected; what was mapped is
  * remembered with the entries that it came from, and compared again when the architecture says that a TLB would

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 4.7: Segments as the host has them
+ *
  * Shadow segments: the host selectors under which the guest's segment registers run. Host LDT slots are a cache
  * of descriptors keyed by content, so a guest that rewrites a GDT entry and loads it again costs a system call
  * only for contents not seen lately.

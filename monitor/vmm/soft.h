@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 8.3: A software TLB
+ *
  * The software TLB of the long engine (lower_long.h): a view of the shadow MMU whose pages are entries of a table instead
  * of mappings of the host. A host mapping costs the host's page fault when it is made and a TLB flush when it goes (15 and
  * 50 us where the host itself is a guest under shadow paging), and nothing in between; an entry costs a tenth of a

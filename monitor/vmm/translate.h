@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 6.2: Translated blocks
+ *
  * The translator: CPL 0 code that may not run directly, and with the long engine all code, runs as translated blocks in the
  * hole (DESIGN section 7).
  *

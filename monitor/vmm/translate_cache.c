@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 6.4: The translation cache
+ *
  * See translate.h: the tables of blocks, what drops them, and what makes them unreachable.
  *
  * Memory is handed out in one direction and taken back all at once: code addresses stay valid (though perhaps

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 6.7: System calls through the vDSO
+ *
  * The guest's vDSO. __kernel_vsyscall is `push %ecx; push %edx; push %ebp; NOPs; int $0x80; pop ...` in user code, where
  * INT 0x80 would cost a trip through the host's signals (11 us). The first seven bytes become a far call to
  * GATE_SYSCALL: what it pushes says where it was called, the monitor makes the three pushes good and enters the guest's

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 3.1: The arena
+ *
  * The arena: every piece of monitor state that changes while the guest runs and that more than one process
  * looks at. One memfd mapped at the same fixed address in the VMX, the zygote and every worker, so that
  * pointers into it hold everywhere (all processes are forks of one executable: function pointers hold too).

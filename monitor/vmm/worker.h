@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 5.3: A process for each address space
+ *
  * Workers: one process per guest address space, and the baton that says which of them is the vCPU now. A worker
  * is to the vCPU what a PCID-tagged TLB context is on hardware: it keeps its mappings while another runs, and
  * catches up with the invalidation log when the baton comes back.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 4.1: The world switch
+ *
  * The world switch: from the monitor's 64-bit code to the guest's 32-bit code and back.
  *
  * In:  world_run() loads DS ES FS GS, the general registers, and leaves by IRETQ, which sets CS:EIP, SS:ESP and

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 6.5: One instruction at a time
+ *
  * Execution out of line: one guest instruction at a time, for code that may not run directly. Branches are computed
  * here, sensitive instructions go to their handlers, and everything else runs natively from a copy in the hole with
  * a landing pad behind it, so that no instruction semantics are written a second time. An operand that the host

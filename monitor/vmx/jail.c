@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 3.4: The jail
+ *
  * Two filters, both run at every system call, the stricter verdict counts.
  *
  * The entry filter tells the guest's system calls from the monitor's, so that no guest's SYSCALL, SYSENTER or

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 3.5: Events and deadlines
+ *
  * The protocol has no lock, for the other side may be hostile:
  *
  *   event     the VMX sets `events` and `pending`, fences, reads `owner` and wakes or signals that worker. A

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 3.2: Loading the machine
+ *
  * Puts an opened image into the machine: segments at their physical addresses, stubs into the tail, boot
  * protocol data into low memory, the first instruction's state into the vCPU, the manifest into the arena.
  *
  * Low memory as the boot protocols leave it (all of it is below the 640 KiB that PCs have there):
+ *
  *   0x0f000  GDT     0x10000  boot_params or Multiboot information    0x20000  command line
  */
 #ifndef MONITOR_VMX_LOADER_H

@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 3.0: The machine around the virtual CPU
+ *
+ * A running guest is several processes. The VMX, this file, owns console, clock and files; it never runs guest code. The
+ * zygote forks workers. A worker has the guest's memory mapped at the guest's own addresses, the low 4 GiB, and executes
+ * the guest there; one of them at a time is the virtual CPU. What they share is the arena. Devices are models in C that the
+ * worker calls for the guest's IN and OUT; the VMX carries their input and output.
+ *
  * Order of a run: check the host, open the image, map memory, load, calibrate the clock, vmm_init(), fork the
  * zygote and its workers, serve events until somebody ends the run, kill the workers, report.
  *

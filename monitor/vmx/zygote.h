@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
+ * Tour 3.3: Where workers come from
+ *
  * The zygote: a process forked from the VMX when everything is mapped and nothing runs yet. It does nothing but
  * fork workers and collect their exit statuses, on orders that come over a private socket pair; workers cannot
  * reach it. It dies with the VMX, and the workers die with it.
