@@ -12,6 +12,8 @@ function step(name, work) {
 }
 const same = (got, want) => JSON.stringify(got) === JSON.stringify(want) || "got " + JSON.stringify(got) + ", not " + JSON.stringify(want);
 const press = (key, on) => (on || document.activeElement || document.body).dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+/* A value that is missing shows as one of these words; ORC has an entry type of that name. */
+const broken = text => /undefined|NaN/.test(text.replaceAll("ORC: undefined", ""));
 const rows = () => [...document.querySelectorAll("#space .row")];
 const type = text => { grid.search.value = text; grid.search.dispatchEvent(new Event("input")); };
 const broken = text => /undefined|NaN/.test(text.replaceAll("ORC: undefined:", "")); /* a word of ORC's own */
