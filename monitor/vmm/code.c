@@ -30,9 +30,9 @@ bool code_verified(const struct vm *vm, struct gva at, struct gpa page)
 {
 	const struct code_page *p = page_of(vm, (uint32_t)(page.a >> PAGE_SHIFT));
 
-	if (!p)
-		return module_verified(vm, at, page);
-	return p->state == CODE_VERIFIED && vm->cfg.mode != MODE_TRANSLATE && address_fits(vm, at, page);
+	if (p && p->state == CODE_VERIFIED)
+		return vm->cfg.mode != MODE_TRANSLATE && address_fits(vm, at, page);
+	return module_verified(vm, at, page);
 }
 
 bool code_runs_directly(const struct vm *vm, uint32_t eip)
@@ -83,7 +83,8 @@ void code_demote(struct vm *vm, uint32_t pfn)
 		p->demotions += p->demotions <= IDLE_DEMOTIONS;
 		code_of(vm)->idle_done = false;
 		vm->stats.pages_demoted++;
-	} else if (pfn < code_of(vm)->n_ram) {
+	}
+	if (pfn < code_of(vm)->n_ram) {
 		module_demote(vm, pfn);
 		code_of(vm)->ram[pfn] &= (uint8_t)~RAM_REFUSED;
 	}
@@ -102,7 +103,7 @@ bool code_aliased(const struct vm *vm, uint32_t pfn)
 	return pfn < code_of(vm)->n_ram && code_of(vm)->ram[pfn] & RAM_ALIASED;
 }
 
-/* A page that is not of the kernel's image. */
+/* A page that is not of the kernel's image, or not any more: the frames of its .init sections are given to others. */
 static bool execute_module(struct vm *vm, struct gva at, struct gpa page)
 {
 	uint32_t pfn = (uint32_t)(page.a >> PAGE_SHIFT);
@@ -133,8 +134,10 @@ bool code_execute(struct vm *vm, struct gva at, struct gpa page)
 	uint32_t pfn = (uint32_t)(page.a >> PAGE_SHIFT);
 	struct code_page *p = page_of(vm, pfn);
 
-	if (!p)
+	if (!p || (p->state != CODE_VERIFIED && !address_fits(vm, at, page)))
 		return execute_module(vm, at, page);
+	if (code_of(vm)->ram[pfn] & RAM_MODULE)
+		code_demote(vm, pfn);
 	if (!p->candidate || p->state == CODE_REFUSED || !address_fits(vm, at, page) ||
 	    vm->cfg.mode == MODE_TRANSLATE)
 		return false;
@@ -166,6 +169,7 @@ bool code_idle(struct vm *vm)
 		uint32_t pfn = (c->first_gpa >> PAGE_SHIFT) + n;
 
 		if (!c->page[n].candidate || c->page[n].state != CODE_DATA || c->page[n].idle_refused ||
+		    c->ram[pfn] & RAM_MODULE ||
 		    c->page[n].demotions > IDLE_DEMOTIONS)
 			continue;
 		c->idle = true;

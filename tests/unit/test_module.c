@@ -2,6 +2,8 @@
 /* Pages of a patched module in guest memory: laid with windows, read as the guest has them, given back, refused. */
 #include "tests/unit/module_guest.h"
 
+#include "monitor/vmm/code.h"
+
 static const char source[] = ".text\n"
 			     "init_module: pushf; cli; movl counter, %eax; incl %eax; popf; ret\n"
 			     "room: nop; nop; nop; nop; nop; nop; nop; nop; ret\n"
@@ -132,6 +134,34 @@ static void no_plan_no_promotion(void **state)
 	assert_true(execute(text));
 }
 
+/* The kernel gives the frames of its .init sections to others: the page is no less a module's for that. */
+static void frames_of_the_image_that_were_freed(void **state)
+{
+	struct code *c = &vm->vmm->code;
+	uint32_t pfn = (uint32_t)(page_of(text).a >> PAGE_SHIFT), index = pfn - (FRAMES >> PAGE_SHIFT);
+
+	(void)state;
+	c->first_gpa = FRAMES;
+	c->n_pages = MAX_PAGES;
+	c->page = calloc(MAX_PAGES, sizeof(*c->page));
+	c->page[index].candidate = 1;
+	vm->cfg.alias_delta = 0xc0000000;
+	assert_true(code_execute(vm, gva(text), page_of(text)));
+	assert_int_not_equal(jumps_to(named("init_module")), 0);
+	assert_true(code_verified(vm, gva(text), page_of(text)) && code_protected(vm, pfn));
+	code_idle(vm);
+	assert_int_equal(c->page[index].state, CODE_DATA);
+	assert_true(code_verified(vm, gva(text), page_of(text)));
+	code_demote(vm, pfn);
+	check_source();
+	c->page[index].state = CODE_REFUSED; /* looked at while idle, and left alone */
+	assert_true(code_execute(vm, gva(text), page_of(text)));
+	code_demote(vm, pfn);
+	check_source();
+	assert_int_equal(c->page[index].state, CODE_DATA);
+	free(c->page);
+}
+
 static void modes_without_direct_code(void **state)
 {
 	(void)state;
@@ -186,6 +216,7 @@ int main(void)
 	    T(what_does_not_decode_is_refused),
 	    T(pages_that_are_written_all_the_time_stay_as_they_are),
 	    T(no_plan_no_promotion),
+	    T(frames_of_the_image_that_were_freed),
 	    T(modes_without_direct_code),
 	    T(hostile_plans),
 	};
