@@ -34,14 +34,9 @@ struct sweep {
 
 /* --- anchors -------------------------------------------------------------------------------------------------- */
 
-/* Pages of code hold no pointers: what looks like one is instructions (74 02 89 d0, say). */
 static void note_words(struct sweep *s, const uint8_t *page)
 {
-	uint64_t pfn = ((uintptr_t)page - RAM_BASE) >> PAGE_SHIFT;
 	const uint32_t *word = (const void *)page;
-
-	if (s->vm->vmm->code.ram[pfn] & (RAM_TRANSLATED | RAM_MODULE))
-		return;
 
 	for (uint32_t i = 0; i < PAGE_SIZE / sizeof(*word); i++) {
 		uint32_t offset = word[i] - s->w->linear, back = s->w->linear - 1 - word[i];
@@ -61,10 +56,27 @@ static bool is_anchor(const struct module_work *w, uint32_t at)
 				  : back < MODULE_REACH && bit_at(w->before, back);
 }
 
+/*
+ * Code holds no pointers: what looks like one is instructions (74 02 89 d0, say). Code is in one piece; all pages from
+ * the first to the last that is known to hold some.
+ */
+static void find_code(const struct sweep *s, uint32_t *first, uint32_t *last)
+{
+	*first = *last = s->w->linear;
+	for (uint32_t at = s->first; at != s->end; at += PAGE_SIZE) {
+		uint64_t pfn = ((uintptr_t)module_frame(s->vm, at) - RAM_BASE) >> PAGE_SHIFT;
+
+		if (!(s->vm->vmm->code.ram[pfn] & (RAM_TRANSLATED | RAM_MODULE)))
+			continue;
+		*first = at < *first ? at : *first;
+		*last = at > *last ? at : *last;
+	}
+}
+
 /* Where to begin: false if nothing tells. */
 static bool find_anchors(struct sweep *s)
 {
-	uint32_t linear = s->w->linear;
+	uint32_t linear = s->w->linear, code, last;
 	unsigned found = 0;
 
 	s->first = s->end = linear;
@@ -72,8 +84,10 @@ static bool find_anchors(struct sweep *s)
 		s->first -= PAGE_SIZE;
 	for (unsigned n = 0; n < REGION_PAGES && module_frame(s->vm, s->end); n++)
 		s->end += PAGE_SIZE;
+	find_code(s, &code, &last);
 	for (uint32_t at = s->first; at != s->end; at += PAGE_SIZE)
-		note_words(s, module_frame(s->vm, at));
+		if (at < code || at > last)
+			note_words(s, module_frame(s->vm, at));
 	s->at = linear;
 	for (uint32_t back = 0; back < MODULE_REACH && found < ANCHORS; back++)
 		if (bit_at(s->w->before, back)) {
