@@ -251,7 +251,7 @@ static void lower_one(struct lower *l, struct lower_insn *in, bool last, bool sh
 		refuse(l);
 		return;
 	}
-	if (insn_is_sensitive(&in->insn) && policy_get(in->insn.op)->lowering != LOWER_VERBATIM)
+	if (policy_is_replaced(in->insn.op))
 		lower_sensitive(l, in, first);
 	else
 		displace(l, in, first);

@@ -153,11 +153,6 @@ static void lower_indirect(struct lower *l, const struct lower_exits *x, const s
 
 /* --- the block --------------------------------------------------------------------------------------------- */
 
-static bool is_lowered(const struct insn *i)
-{
-	return insn_is_sensitive(i) && policy_get(i->op)->lowering != LOWER_VERBATIM;
-}
-
 enum lower_shape lower_block_shape(const struct insn *i)
 {
 	/* XBEGIN holds a relative address that is no branch here. */
@@ -165,7 +160,7 @@ enum lower_shape lower_block_shape(const struct insn *i)
 
 	if (i->width != 32 || xbegin)
 		return LOWER_ALONE;
-	if (is_lowered(i))
+	if (policy_is_replaced(i->op))
 		return i->flow == FLOW_NEXT ? LOWER_GOES_ON : LOWER_ENDS;
 	switch (i->flow) {
 	case FLOW_NEXT:
@@ -205,7 +200,7 @@ static void lower_one(struct lower *l, struct lower_exits *x, struct lower_insn 
 	in->pad = in->resume = MANIFEST_NONE;
 	in->slow[0] = in->slow[1] = SLOW_NONE;
 	in->start = emit_here(l);
-	if (is_lowered(i)) {
+	if (policy_is_replaced(i->op)) {
 		lower_sensitive(l, in, first);
 		in->resume = i->flow == FLOW_FAR ? MANIFEST_NONE : emit_here(l);
 		return;

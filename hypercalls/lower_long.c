@@ -17,16 +17,11 @@
 #define PREFIX_ADDRESS 0x67
 #define OPCODE_JMP 0xe9
 
-static bool is_lowered(const struct insn *i)
-{
-	return insn_is_sensitive(i) && policy_get(i->op)->lowering != LOWER_VERBATIM;
-}
-
 enum lower_shape lower_long_shape(const struct insn *i)
 {
 	enum lower_shape shape = lower_block_shape(i);
 
-	if (shape == LOWER_ALONE || is_lowered(i))
+	if (shape == LOWER_ALONE || policy_is_replaced(i->op))
 		return shape;
 	if (i->flow == FLOW_LOOP && i->adsize == 2)
 		return LOWER_ALONE;
@@ -161,8 +156,8 @@ static void lower_one(const struct long_ctx *c, struct lower_insn *in, struct pl
 	in->pad = in->resume = MANIFEST_NONE;
 	in->slow[0] = in->slow[1] = SLOW_NONE;
 	in->start = emit_here(c->l);
-	if (is_lowered(i) || (in->soft && lower_long_soft_leaves(i))) {
-		if (is_lowered(i))
+	if (policy_is_replaced(i->op) || (in->soft && lower_long_soft_leaves(i))) {
+		if (policy_is_replaced(i->op))
 			long_sensitive(c, in, first);
 		else
 			soft_string(c, in, first);
@@ -263,7 +258,7 @@ int lower_long_step(struct lower *l, struct lower_insn *insn, enum lower_view vi
 
 	l->err = 0;
 	l->long_code = true;
-	if (lower_block_shape(i) != LOWER_GOES_ON || is_lowered(i) || i->flow != FLOW_NEXT || !can)
+	if (lower_block_shape(i) != LOWER_GOES_ON || policy_is_replaced(i->op) || i->flow != FLOW_NEXT || !can)
 		return l->err = -EOPNOTSUPP;
 	insn->pad = insn->resume = MANIFEST_NONE;
 	insn->start = emit_here(l);

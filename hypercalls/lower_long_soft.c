@@ -49,7 +49,7 @@ enum lower_shape lower_long_soft_shape(const struct lower_insn *in)
 	const struct insn *i = &in->insn;
 	enum lower_shape shape = lower_long_shape(i);
 
-	if (shape == LOWER_ALONE || (insn_is_sensitive(i) && policy_get(i->op)->lowering != LOWER_VERBATIM))
+	if (shape == LOWER_ALONE || policy_is_replaced(i->op))
 		return shape;
 	if (is_wide_stack(i) || long_address_implied(i))
 		return LOWER_ALONE;

@@ -64,6 +64,11 @@ const char *lowering_name(unsigned lowering)
 	return names[lowering];
 }
 
+bool policy_is_replaced(unsigned op)
+{
+	return policy_get(op)->lowering != LOWER_VERBATIM;
+}
+
 bool policy_may_not_trap(unsigned op)
 {
 	const struct policy *p = policy_get(op);

@@ -71,6 +71,9 @@ const char *policy_class_name(unsigned cls);	 /* "privileged", "never-traps", "h
 const char *hypercall_name(unsigned hypercall); /* "cli" ... */
 const char *lowering_name(unsigned lowering);
 
+/* Does patching or translation put something else in its place? (Not of OP_NONE, nor of what is only listed.) */
+bool policy_is_replaced(unsigned op);
+
 /* Does leaving this instruction unpatched in direct code give wrong results without any trap? (Then its page
  * must not run directly.) True for NEVER_TRAPS, HOST_CONFIG and BY_OPERAND rows that are not LOWER_VERBATIM. */
 bool policy_may_not_trap(unsigned op);

@@ -150,7 +150,7 @@ static struct manifest_site *add_site(struct module_laid *o, uint32_t va, const 
 				    .op = insn->op,
 				    .len = insn->len,
 				    .tactic = tactic};
-	if (policy_get(insn->op)->lowering == LOWER_VERBATIM) {
+	if (!policy_is_replaced(insn->op)) {
 		s->window = MANIFEST_NONE;
 		s->tactic = TACTIC_VERBATIM;
 	}
@@ -214,7 +214,7 @@ static void lay_site(struct lay *y, uint32_t va, const struct insn *insn)
 {
 	struct module_laid *o = y->out;
 
-	if (policy_get(insn->op)->lowering != LOWER_VERBATIM && policy_may_not_trap(insn->op)) {
+	if (policy_may_not_trap(insn->op)) {
 		patch_window_fill(add_window(o, va, insn->len, TACTIC_BREAKPOINT), place(o, va), NULL);
 		add_site(o, va, insn, TACTIC_BREAKPOINT)->reason = 1;
 	} else {

@@ -24,7 +24,7 @@
 
 static bool needs_patch(const struct plan_site *ps)
 {
-	return policy_get(ps->site->op)->lowering != LOWER_VERBATIM;
+	return policy_is_replaced(ps->site->op);
 }
 
 enum tactic span_tactic(const struct span *s)

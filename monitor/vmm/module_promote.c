@@ -15,6 +15,7 @@
 #include "hypercalls/lower_emit.h"
 #include "hypercalls/policy.h"
 #include "hypercalls/window.h"
+#include "monitor/vmm/emitter.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/module_state.h"
 
@@ -54,21 +55,14 @@ static bool emit_window(struct vm *vm, unsigned n, uint32_t next, uint32_t *stub
 {
 	struct modules *m = vm->vmm->modules;
 	struct module_work *w = &m->work;
-	uint8_t *room = (uint8_t *)RAM_BASE + vm->cfg.modules_off;
-	uint32_t va = vm->cfg.hole_base + ABI_MODULES, sites = m->n_sites;
-	struct lower l = {.hole_base = vm->cfg.hole_base,
-			  .code = room,
-			  .code_va = va,
-			  .code_cap = ABI_MODULES_SIZE - MODULE_PADS_SIZE,
-			  .code_len = m->code_len,
-			  .pads = room + ABI_MODULES_SIZE - MODULE_PADS_SIZE,
-			  .pads_va = va + ABI_MODULES_SIZE - MODULE_PADS_SIZE,
-			  .pads_cap = MODULE_PADS_SIZE,
-			  .pads_len = m->pads_len,
-			  .points = m->point,
-			  .points_cap = MODULE_POINTS,
-			  .n_points = m->n_points};
+	struct lower l = emitter_for(vm, ABI_MODULES, vm->cfg.modules_off, ABI_MODULES_SIZE, MODULE_PADS_SIZE);
+	uint32_t sites = m->n_sites;
 
+	l.code_len = m->code_len;
+	l.pads_len = m->pads_len;
+	l.points = m->point;
+	l.points_cap = MODULE_POINTS;
+	l.n_points = m->n_points;
 	for (unsigned i = 0; i < n; i++) {
 		if (w->insns[i].site == MANIFEST_NONE)
 			continue;
@@ -76,7 +70,7 @@ static bool emit_window(struct vm *vm, unsigned n, uint32_t next, uint32_t *stub
 			return false;
 		w->insns[i].site = MODULE_SITE + sites++;
 	}
-	*stub = va + m->code_len;
+	*stub = l.code_va + m->code_len;
 	if (lower_run(&l, w->insns, n, next))
 		return false;
 	for (unsigned i = 0; i < n; i++)
@@ -161,8 +155,7 @@ static bool look_at(struct module_work *w, uint32_t at)
 	for (int i = 0; i < len && at + i < PAGE_SIZE; i++)
 		w->cover[at + i]++;
 	w->crosses |= at + len > PAGE_SIZE;
-	if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) &&
-	    policy_get(insn.op)->lowering != LOWER_VERBATIM)
+	if (policy_may_not_trap(insn.op))
 		w->length[at] = (uint8_t)len;
 	target = (uint32_t)insn.target - w->linear;
 	if (insn.target && target < PAGE_SIZE && (into_window(w, target) || !arrive(w, target)))

@@ -175,14 +175,14 @@ static bool may_be_rewritten(const struct insn *i)
 static void record(struct module_work *w, uint32_t offset, const struct insn *i)
 {
 	uint32_t to = (uint32_t)i->target - w->linear;
-	bool site = insn_is_sensitive(i) && policy_get(i->op)->lowering != LOWER_VERBATIM;
+	bool site = policy_is_replaced(i->op);
 
 	w->insn[offset] = (struct module_insn){
 	    .to = i->target && to < PAGE_SIZE ? (uint16_t)to : MODULE_NOWHERE,
 	    .len = i->len,
 	    .flags = (uint8_t)((module_falls_through(i) && !window_is_call(i) ? MODULE_FALLS : 0) |
 			       (site ? MODULE_SITE_AT : 0) |
-			       (site && policy_may_not_trap(i->op) ? MODULE_SILENT : 0) |
+			       (policy_may_not_trap(i->op) ? MODULE_SILENT : 0) |
 			       (window_is_read_by_handlers(i) || may_be_rewritten(i) ? 0 : MODULE_HOLDS)),
 	};
 	bit_set(w->start, offset);

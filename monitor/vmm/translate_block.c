@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "monitor/vmm/code.h"
+#include "monitor/vmm/emitter.h"
 #include "monitor/vmm/emulate.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/paging.h"
@@ -23,23 +24,14 @@ struct gather {
 struct lower block_emitter(const struct vm *vm)
 {
 	const struct translate *t = vm->vmm->translate;
-	uint32_t va = vm->cfg.hole_base + ABI_BLOCKS;
-	uint8_t *at = (uint8_t *)RAM_BASE + vm->cfg.blocks_off;
+	struct lower l = emitter_for(vm, ABI_BLOCKS, vm->cfg.blocks_off, ABI_BLOCKS_SIZE, PADS_SIZE);
 
-	return (struct lower){
-	    .hole_base = vm->cfg.hole_base,
-	    .code = at,
-	    .code_va = va,
-	    .code_cap = ABI_BLOCKS_SIZE - PADS_SIZE,
-	    .code_len = t->code_len,
-	    .pads = at + ABI_BLOCKS_SIZE - PADS_SIZE,
-	    .pads_va = va + ABI_BLOCKS_SIZE - PADS_SIZE,
-	    .pads_cap = PADS_SIZE,
-	    .pads_len = t->pads_len,
-	    .points = t->point,
-	    .points_cap = POINTS,
-	    .n_points = t->n_points,
-	};
+	l.code_len = t->code_len;
+	l.pads_len = t->pads_len;
+	l.points = t->point;
+	l.points_cap = POINTS;
+	l.n_points = t->n_points;
+	return l;
 }
 
 void block_emitted(struct vm *vm, const struct lower *l)
@@ -157,7 +149,7 @@ static bool has_site(const struct lower_insn *in)
 {
 	const struct insn *i = &in->insn;
 
-	return (insn_is_sensitive(i) && policy_get(i->op)->lowering != LOWER_VERBATIM) ||
+	return policy_is_replaced(i->op) ||
 	       (in->soft && lower_long_soft_leaves(i));
 }
 

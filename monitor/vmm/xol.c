@@ -320,7 +320,7 @@ int xol_execute(struct vm *vm, const struct insn *insn, const uint8_t *bytes)
 	struct vcpu *v = &vm->vcpu;
 	unsigned vector;
 
-	if (insn_is_sensitive(insn) && policy_get(insn->op)->lowering != LOWER_VERBATIM)
+	if (policy_is_replaced(insn->op))
 		return emulate(vm, insn) < 0 ? -EFAULT : 0;
 	if (insn->flow != FLOW_NEXT) {
 		v->shadow = 0;

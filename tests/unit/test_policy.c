@@ -538,6 +538,8 @@ static void may_not_trap(void **state)
 {
 	(void)state;
 
+	assert_false(policy_is_replaced(OP_NONE) || policy_is_replaced(OP_RDTSC));
+	assert_true(policy_is_replaced(OP_CLI) && policy_is_replaced(OP_POPF));
 	assert_false(policy_may_not_trap(OP_NONE));
 	assert_false(policy_may_not_trap(OP_CLI));
 	assert_false(policy_may_not_trap(OP_IN));
