@@ -16,33 +16,7 @@ echo "1..6"
 for kernel in 686 686-pae amd64; do
 	payload_of "$guests/vmlinuz-$kernel" >"$work/vmlinux" 2>"$work/err"
 	objdump -d -M intel --no-show-raw-insn -j .text -j .init.text -j .exit.text "$work/vmlinux" 2>>"$work/err" |
-		awk -F'\t' '
-		NF > 1 {
-			insn = $2
-			sub(/ *[#<].*/, "", insn)
-			while (sub(/^(cs|ds|es|ss|fs|gs|rep[nez]*|lock|data16|addr(16|32)|rex[.WRXB]*) +/, "", insn))
-				;
-			split(insn, w, " ")
-			m = w[1]
-			ops = substr(insn, length(m) + 1)
-			hit = m ~ /^([sl][gi]dt[dw]?|sldt|smsw|str|pushf[dqw]?|popf[dqw]?|lar|lsl|verr|verw)$/ ||
-				m ~ /^(l[defgs]s|lcall|ljmp|retf[qw]?|int|into|int1|icebp|iret[dqw]?|cli|sti|hlt)$/ ||
-				m ~ /^(in|out|ins|outs|lldt|ltr|lmsw|clts|inv[a-z]+|wbinvd|wbnoinvd|rdmsr|wrmsr)$/ ||
-				m ~ /^(rdpmc|cpuid|rdtscp?|[xs]setbv|xgetbv|rdpkru|wrpkru|xrstors?(64)?|xsaves(64)?)$/ ||
-				m ~ /^(rdpid|rdpru|u?monitorx?|u?mwaitx?|tpause|stac|clac|sysenter|sysexitq?)$/ ||
-				m ~ /^(syscall|sysretq?[dlq]?|swapgs|stgi|clgi|skinit|getsec|(rd|wr)[fg]sbase)$/ ||
-				m ~ /^vm(m?call|launch|resume|xo[nf]+|read|write|clear|ptrld|ptrst|func|run)$/ ||
-				m ~ /^(vmload|vmsave|vmgexit|pvalidate|psmash|rmpadjust|rmpupdate)$/ ||
-				m ~ /^(seamcall|tdcall|encl[suv]|pconfig|rsm|xsusldtrk|hreset)$/
-			hit = hit || m ~ /^(call|jmp)$/ && (ops ~ /FWORD|TBYTE/ || ops ~ /^ *0x[0-9a-f]+:/)
-			hit = hit || m ~ /^(push|pop)[wq]?$/ && ops ~ /^ *[cdefgs]s$/
-			hit = hit || m == "mov" && ops ~ /(^ *|,)([cdefgs]s|[cd]r[0-9]+)(,|$)/
-			if (hit) {
-				sub(/^ */, "", $1)
-				sub(/:.*/, "", $1)
-				print $1, insn
-			}
-		}' | sort >"$work/objdump"
+		awk -F'\t' -f tests/boot/sensitive.awk | sort >"$work/objdump"
 	"$pv" audit "$guests/vmlinuz-$kernel" --json "$work/a.json" >/dev/null 2>>"$work/err"
 	jq -r '.sites[] | select(.section == ".text" or .section == ".init.text" or .section == ".exit.text") |
 		select(.mnemonic != "INT3") | (.address | ltrimstr("0x")) + " " + .disassembly' "$work/a.json" |
