@@ -89,10 +89,12 @@ static inline uint32_t fi_undefined(const struct insn *i)
 }
 
 /*
- * TCG: TEST by /1 is #UD; LOCK NEG has flags of another value; ENTER of 16 bits takes all of EBP (SDM 2A ENTER: BP).
+ * TCG: of F2 and F3 together it prefers F2, CPUs the last; TEST by /1 is #UD; LOCK NEG has flags of another value; ENTER of 16 bits takes all of EBP (SDM 2A ENTER: BP).
  */
-static inline bool fi_lacks(const struct insn *i)
+static inline bool fi_lacks(const struct insn *i, const uint8_t *bytes)
 {
+	if (memchr(bytes, 0xf2, i->len) && memchr(bytes, 0xf3, i->len))
+		return true;
 	if (lg_is(i, 0, 0xc8, 0xc8))
 		return i->opsize == 2;
 	return lg_is(i, 0, 0xf6, 0xf7) && ((i->reg & 7) == 1 || (i->prefixes & INSN_LOCK));
@@ -116,7 +118,7 @@ static inline void fi_instruction(uint8_t *bytes, struct insn *i)
 		for (n += len; n < 40; n++)
 			bytes[n] = (uint8_t)lg_rnd(lg_percent(50) ? 256 : 16);
 		if (insn_decode(i, bytes, INSN_MAX, IF_CODE, 32) > 0 && interpret_can(i) &&
-		    i->seg != SEG_CS && !fi_lacks(i))
+		    i->seg != SEG_CS && !fi_lacks(i, bytes))
 			return;
 	}
 }
@@ -201,6 +203,12 @@ static inline bool fi_run(uint64_t number)
 		fi.trap = EXC_PF;
 		fi.left++;
 		cpu->exc_vector = EXC_NONE;
+		fi_same_memory();
+		return true;
+	}
+	if (!done && (cpu->exc_vector == EXC_GP || cpu->exc_vector == EXC_SS)) { /* TCG looks at no limits: 4 GiB here */
+		fi.left++;
+		fi.trap = EXC_GP;
 		fi_same_memory();
 		return true;
 	}
