@@ -90,4 +90,12 @@ uint32_t lower_long_soft_miss(struct lower *l, uint32_t site);
  */
 int lower_long_step(struct lower *l, struct lower_insn *insn, enum lower_view view, uint32_t operand);
 
+
+/*
+ * Does the instruction touch memory: by a ModRM operand, or by a register that it implies (not the stack, not strings)? Is
+ * that operand one place, of the bytes that insn_memory() tells: no bit string, no vector of addresses, nothing masked?
+ */
+bool lower_long_touches(const struct insn *insn);
+bool lower_long_one_place(const struct insn *insn);
+
 #endif

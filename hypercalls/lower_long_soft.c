@@ -28,14 +28,24 @@ static bool is_masked(const struct insn *i)
 	return i->map >> 4 == 2;
 }
 
+bool lower_long_one_place(const struct insn *insn)
+{
+	return long_operand_moves(insn, OPERAND_HOLE) && !long_address_only(insn) && !long_is_bit_string(insn) &&
+	       !is_masked(insn);
+}
+
+bool lower_long_touches(const struct insn *insn)
+{
+	return insn->has_mem ? !long_address_only(insn) : long_address_implied(insn);
+}
+
 static bool moves(const struct lower_insn *in)
 {
 	unsigned size;
 	bool written;
 
-	return long_operand_moves(&in->insn, OPERAND_SOFT) && !long_is_bit_string(&in->insn) &&
-	       !is_masked(&in->insn) && insn_memory(&in->insn, in->bytes, &size, &written) && size &&
-	       size <= SIZE_MAX_ACCESS;
+	return long_operand_moves(&in->insn, OPERAND_SOFT) && lower_long_one_place(&in->insn) &&
+	       insn_memory(&in->insn, in->bytes, &size, &written) && size && size <= SIZE_MAX_ACCESS;
 }
 
 /* The stack more than once, or at more than its top. */

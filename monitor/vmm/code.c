@@ -48,8 +48,7 @@ bool code_runs_directly(const struct vm *vm, uint32_t eip)
 
 static void protect_everywhere(struct vm *vm, uint32_t pfn)
 {
-	worker_log(vm, LOG_PROTECT, pfn);
-	shadow_protect(vm, pfn);
+	shadow_log(vm, LOG_PROTECT, pfn);
 }
 
 static void forget_translation(struct vm *vm, uint32_t pfn)

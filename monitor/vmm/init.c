@@ -22,29 +22,39 @@ static size_t round_page(size_t n)
 	return (n + PAGE_SIZE - 1) & ~(size_t)(PAGE_SIZE - 1);
 }
 
-static size_t tables_size(const struct vm_config *cfg)
-{
-	size_t views = round_page(sizeof(struct shadow_table) * SHADOW_TABLES) * shadow_views(cfg);
+#define TABLES_SIZE round_page(sizeof(struct shadow_table) * SHADOW_TABLES)
 
-	return (views + (cfg->soft ? sizeof(struct lower_soft) : 0)) * cfg->n_workers;
+static unsigned mapped_views(const struct vm_config *cfg)
+{
+	return shadow_views(cfg) - (cfg->soft ? 1 : 0);
 }
 
-static void init_workers(struct vm *vm, uint8_t *tables)
+static size_t tables_size(const struct vm_config *cfg)
+{
+	size_t space = cfg->soft ? TABLES_SIZE + sizeof(struct lower_soft) : 0;
+
+	return TABLES_SIZE * mapped_views(cfg) * cfg->n_workers + space * SOFT_SPACES;
+}
+
+static void init_views(struct vm *vm, uint8_t *tables)
 {
 	for (unsigned i = 0; i < vm->cfg.n_workers; i++) {
 		struct worker *w = &vm->vmm->workers[i];
 
 		w->root = ~0ull;
-		for (unsigned view = 0; view < shadow_views(&vm->cfg); view++) {
+		for (unsigned view = 0; view < mapped_views(&vm->cfg); view++) {
 			w->shadow[view].tables = (struct shadow_table *)tables;
 			w->shadow[view].window = view == SHADOW_WINDOW ? LONG_WINDOW : 0;
-			tables += round_page(sizeof(struct shadow_table) * SHADOW_TABLES);
+			tables += TABLES_SIZE;
 		}
-		if (vm->cfg.soft) {
-			soft_start(vm, w);
-			w->shadow[SHADOW_SOFT].soft = (struct lower_soft *)tables;
-			tables += sizeof(struct lower_soft);
-		}
+	}
+	for (unsigned i = 0; vm->cfg.soft && i < SOFT_SPACES; i++) {
+		struct soft_space *space = &vm->vmm->space[i];
+
+		space->root = ~0ull;
+		space->shadow.tables = (struct shadow_table *)tables;
+		space->shadow.soft = (struct lower_soft *)(tables + TABLES_SIZE);
+		tables += TABLES_SIZE + sizeof(struct lower_soft);
 	}
 }
 
@@ -87,7 +97,7 @@ int vmm_init(struct vm *vm, struct diag *d)
 	vm->vmm = s = (struct vmm_state *)(at + translate_arena_size(&vm->cfg) + module_arena_size(&vm->cfg));
 	translate_init(vm, at);
 	module_init(vm, at + translate_arena_size(&vm->cfg));
-	init_workers(vm, (uint8_t *)vm + round_page(sizeof(struct vm)));
+	init_views(vm, (uint8_t *)vm + round_page(sizeof(struct vm)));
 	vm->vcpu.exc_vector = EXC_NONE;
 	vm_vcpu_page(vm)->version = ABI_VERSION;
 	world_write_gates((uint8_t *)RAM_BASE + vm->cfg.gate_off);
@@ -107,6 +117,5 @@ int vmm_worker_prepare(struct vm *vm, unsigned index, struct diag *d)
 	shadow_map_hole(vm);
 	if (index == 0 && vm->vmm->code.alias_active)
 		shadow_alias(vm, true);
-	vm->vmm->workers[index].mmu_mode = PAGING_OFF;
 	return world_prepare(d);
 }

@@ -20,11 +20,10 @@ static int gp0(struct vm *vm)
 static void mode_changed(struct vm *vm)
 {
 	gmem_forget(vm);
-	shadow_flush(vm);
-	worker_self()->mmu_mode = paging_mode(&vm->vcpu);
-	worker_self()->root = vm->vcpu.cr3 & ~0x1full;
 	vm->vmm->loaded_cr3 = vm->vcpu.cr3;
-	worker_log(vm, LOG_FLUSH_ALL, 0);
+	worker_settle(vm);
+	shadow_flush(vm);
+	shadow_log(vm, LOG_FLUSH_ALL, 0);
 	translate_forget_mappings(vm);
 }
 
@@ -83,9 +82,8 @@ int mmu_set_cr4(struct vm *vm, uint32_t value)
 	} else if (changed & CR4_PGE) {
 		gmem_forget(
 		    vm); /* it compares CR4 at a look-up, and there may be none before PGE is set again */
-		shadow_validate_all(vm);
+		shadow_log(vm, LOG_FLUSH_ALL, 0);
 		translate_check_mappings(vm, true);
-		worker_log(vm, LOG_FLUSH_ALL, 0);
 	}
 	return 0;
 }
@@ -93,7 +91,6 @@ int mmu_set_cr4(struct vm *vm, uint32_t value)
 void mmu_invlpg(struct vm *vm, struct gva at)
 {
 	gmem_forget_page(vm, at);
-	shadow_invlpg(vm, at);
+	shadow_log(vm, LOG_INVLPG, at.a);
 	translate_invlpg(vm, at);
-	worker_log(vm, LOG_INVLPG, at.a);
 }

@@ -137,7 +137,7 @@ static void prepare_long(struct vm *vm)
 		prepare_reload(vm, reloaded[i]);
 	w->cs = ABI_HOST_CS64;
 	w->ss = ABI_HOST_DS;
-	w->soft = (uint64_t)worker_self()->shadow[SHADOW_SOFT].soft;
+	w->soft = (uint64_t)vm->vmm->space[vm->vmm->space_now].shadow.soft;
 }
 
 void run_prepare(struct vm *vm)
@@ -577,6 +577,11 @@ void run_pass(struct vm *vm)
 
 	if ((v->cr0 & CR0_PG) && v->cr3 != st->loaded_cr3) { /* by a task switch */
 		mmu_load_cr3(vm);
+		return;
+	}
+	soft_settle(vm);
+	if (v->cpl == 3 && !soft_active(vm) && !worker_is_home(vm)) {
+		worker_go_home(vm);
 		return;
 	}
 	world_clear_kick();

@@ -30,6 +30,8 @@ static struct shadow_table *new_table(struct vm *vm, unsigned slot)
 	t->used = 1;
 	t->pae = paging_mode(&vm->vcpu) == PAGING_PAE;
 	t->invlpg_drops = 0;
+	t->first = SHADOW_PAGES;
+	t->end = 0;
 	s->slot[slot] = (uint16_t)(t - s->tables + 1);
 	return t;
 }
@@ -248,6 +250,8 @@ static enum shadow_result fault(struct vm *vm, struct gva at, unsigned access)
 enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access)
 {
 	worker_self()->view = vm_long(vm) && !(access & ACCESS_USER) ? SHADOW_WINDOW : SHADOW_LOW;
+	if (!view_is_live(vm, worker_self()->view))
+		return SHADOW_AWAY;
 	return fault(vm, at, access);
 }
 
@@ -299,7 +303,7 @@ static void protect_page(struct vm *vm, struct shadow_table *t, unsigned i, uint
 		set_pages(vm, t, i, 1, pfn, m);
 }
 
-static void protect_in_view(struct vm *vm, uint32_t pfn)
+void shadow_protect_view(struct vm *vm, uint32_t pfn)
 {
 	const struct code *c = &vm->vmm->code;
 	struct gva linked = gva((pfn << PAGE_SHIFT) + vm->cfg.alias_delta);
@@ -309,7 +313,7 @@ static void protect_in_view(struct vm *vm, uint32_t pfn)
 	if (code_aliased(vm, pfn)) {
 		for (unsigned n = 0; n < s->n_tables; n++) {
 			t = &s->tables[n];
-			for (unsigned i = 0; t->used && i < table_pages(t); i++)
+			for (unsigned i = t->first; t->used && i < t->end; i++)
 				if ((t->state[i] & SP_MAPPED) && mapped_pfn(t, i) == pfn)
 					protect_page(vm, t, i, pfn);
 		}
@@ -326,8 +330,15 @@ static void protect_in_view(struct vm *vm, uint32_t pfn)
 	}
 }
 
-void shadow_protect(struct vm *vm, uint32_t pfn)
+void shadow_protect_written(struct vm *vm)
 {
-	FOR_EACH_VIEW(vm)
-		protect_in_view(vm, pfn);
+	struct shadow *s = self();
+
+	for (unsigned n = 0; n < s->n_tables; n++) {
+		struct shadow_table *t = &s->tables[n];
+
+		for (unsigned i = t->first; t->used && i < t->end; i++)
+			if ((t->state[i] & SP_W) && code_protected(vm, (uint32_t)mapped_pfn(t, i)))
+				protect_page(vm, t, i, (uint32_t)mapped_pfn(t, i));
+	}
 }

@@ -17,6 +17,13 @@ void shadow_account(struct vm *vm, struct shadow_table *t, unsigned i, int sign)
 	bool low = table_base(t) + (i << PAGE_SHIFT) < vm->cfg.kernel_split || !vm->cfg.kernel_split;
 
 	t->n_mapped += sign;
+	if (!t->n_mapped) {
+		t->first = SHADOW_PAGES;
+		t->end = 0;
+	} else if (sign > 0) {
+		t->first = i < t->first ? (uint16_t)i : t->first;
+		t->end = i >= t->end ? (uint16_t)(i + 1) : t->end;
+	}
 	if (t->state[i] & SP_GLOBAL)
 		t->n_global += sign;
 	if (!(t->state[i] & SP_USER) && low)
@@ -34,7 +41,7 @@ void shadow_account(struct vm *vm, struct shadow_table *t, unsigned i, int sign)
 
 void shadow_reserve(struct vm *vm)
 {
-	FOR_EACH_VIEW(vm)
+	FOR_ALL_VIEWS(vm)
 		if (!is_soft())
 			shadow_unmap(vm, RESERVED_FROM, vm->cfg.hole_base - RESERVED_FROM);
 }
@@ -79,19 +86,13 @@ void shadow_drop_pages(struct vm *vm, struct shadow_table *t, unsigned from, uns
 
 void shadow_release_table(struct vm *vm, struct shadow_table *t)
 {
-	unsigned n = table_pages(t), first = 0, last = n;
-
-	while (first < n && !(t->state[first] & SP_MAPPED))
-		first++;
-	while (last > first && !(t->state[last - 1] & SP_MAPPED))
-		last--;
-	if (first < last)
-		shadow_drop_pages(vm, t, first, last);
+	if (t->n_mapped)
+		shadow_drop_pages(vm, t, t->first, t->end);
 	self()->slot[t->slot] = 0;
 	t->used = 0;
 }
 
-static void flush_view(struct vm *vm)
+void shadow_flush_view(struct vm *vm)
 {
 	struct shadow *s = self();
 
@@ -100,14 +101,17 @@ static void flush_view(struct vm *vm)
 
 		if (!t->used)
 			continue;
-		if (is_soft())
-			soft_clear(s->soft, table_base(t), (uint64_t)table_pages(t) << PAGE_SHIFT);
+		if (is_soft() && t->n_mapped)
+			soft_clear(s->soft, table_base(t) + ((uint32_t)t->first << PAGE_SHIFT),
+				   (uint64_t)(t->end - t->first) << PAGE_SHIFT);
 		mem_set(t->state, 0, sizeof(t->state));
 		t->used = 0;
 		t->n_mapped = t->n_global = t->n_super = 0;
 	}
 	mem_set(s->slot, 0, sizeof(s->slot));
 	s->n_super_low = s->n_wp0 = s->n_tables = 0;
+	s->mmu_mode = paging_mode(&vm->vcpu);
+	s->log_seen = vm->vmm->log_head;
 	if (!is_soft()) {
 		shadow_unmap(vm, 0, RESERVED_FROM);
 		shadow_unmap(vm, RESERVED_FROM, vm->cfg.hole_base - RESERVED_FROM);
@@ -118,8 +122,8 @@ static void flush_view(struct vm *vm)
 
 void shadow_flush(struct vm *vm)
 {
-	FOR_EACH_VIEW(vm)
-		flush_view(vm);
+	FOR_ALL_VIEWS(vm)
+		shadow_flush_view(vm);
 }
 
 /* --- validation ------------------------------------------------------------------------------------------ */
@@ -156,11 +160,11 @@ bool shadow_entry_holds(uint64_t then, uint64_t now, bool leaf)
 /* Compare pages of t with the guest's page table now; skip global ones unless asked. */
 static void validate_ptes(struct vm *vm, struct shadow_table *t, bool globals)
 {
-	unsigned n = table_pages(t), start = n;
+	unsigned n = t->end, start = n;
 	const uint8_t *now =
 	    vm_ram(vm, gpa(t->pde & 0x000ffffffffff000ull & (t->pae ? ~0ull : 0xffffffffull)), PAGE_SIZE);
 
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = t->first; i < n; i++) {
 		bool bad = false;
 
 		if (t->state[i] & SP_MAPPED && (globals || !(t->state[i] & SP_GLOBAL))) {
@@ -189,7 +193,7 @@ static void validate_table(struct vm *vm, struct shadow_table *t, bool globals)
 			shadow_release_table(vm, t);
 			return;
 		}
-		for (unsigned i = 0; i < table_pages(t); i++)
+		for (unsigned i = t->first; i < t->end; i++)
 			if ((t->state[i] & (SP_MAPPED | SP_GLOBAL)) == SP_MAPPED)
 				shadow_drop_pages(vm, t, i, i + 1);
 		return;
@@ -200,31 +204,15 @@ static void validate_table(struct vm *vm, struct shadow_table *t, bool globals)
 		shadow_release_table(vm, t);
 }
 
-static void validate_view(struct vm *vm, bool globals)
+void shadow_validate_view(struct vm *vm, bool globals)
 {
 	struct shadow *s = self();
 
+	if (paging_mode(&vm->vcpu) == PAGING_OFF)
+		return;
 	for (unsigned i = 0; i < s->n_tables; i++)
 		if (s->tables[i].used)
 			validate_table(vm, &s->tables[i], globals);
-}
-
-static void validate(struct vm *vm, bool globals)
-{
-	if (paging_mode(&vm->vcpu) == PAGING_OFF)
-		return;
-	FOR_EACH_VIEW(vm)
-		validate_view(vm, globals);
-}
-
-void shadow_load_cr3(struct vm *vm)
-{
-	validate(vm, !(vm->vcpu.cr4 & CR4_PGE)); /* G counts only under PGE, also for what was mapped before */
-}
-
-void shadow_validate_all(struct vm *vm)
-{
-	validate(vm, true);
 }
 
 /*
@@ -243,9 +231,9 @@ static void drop_run(struct vm *vm, struct shadow_table *t, unsigned i)
 	shadow_drop_pages(vm, t, i, last);
 }
 
-static void invlpg_view(struct vm *vm, struct gva at)
+void shadow_invlpg_view(struct vm *vm, struct gva at)
 {
-	struct shadow_table *t = table_at(vm, at);
+	struct shadow_table *t = paging_mode(&vm->vcpu) == PAGING_OFF ? NULL : table_at(vm, at);
 	unsigned i;
 
 	if (!t)
@@ -264,22 +252,11 @@ static void invlpg_view(struct vm *vm, struct gva at)
 	}
 }
 
-void shadow_invlpg(struct vm *vm, struct gva at)
-{
-	if (paging_mode(&vm->vcpu) == PAGING_OFF)
-		return;
-	FOR_EACH_VIEW(vm)
-		invlpg_view(vm, at);
-}
-
 void shadow_set_wp(struct vm *vm)
 {
-	bool any = false;
-
 	FOR_EACH_VIEW(vm)
-		any |= self()->n_wp0;
-	if (any)
-		shadow_flush(vm);
+		if (self()->n_wp0)
+			shadow_flush_view(vm);
 }
 
 void shadow_enter_user(struct vm *vm)
@@ -295,7 +272,7 @@ void shadow_enter_user(struct vm *vm)
 
 		if (!t->used || !t->n_super || (vm->cfg.kernel_split && table_base(t) >= vm->cfg.kernel_split))
 			continue;
-		for (unsigned i = 0; i < table_pages(t); i++)
+		for (unsigned i = t->first; i < t->end; i++)
 			if ((t->state[i] & (SP_MAPPED | SP_USER)) == SP_MAPPED)
 				shadow_drop_pages(vm, t, i, i + 1);
 	}

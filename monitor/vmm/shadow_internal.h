@@ -26,19 +26,38 @@ static inline uint32_t table_base(const struct shadow_table *t)
 /* The view that is looked at. */
 static inline struct shadow *self(void)
 {
-	return &worker_self()->shadow[worker_self()->view];
+	const struct vmm_state *s = VM->vmm;
+	struct worker *w = worker_self();
+
+	return w->view == SHADOW_SOFT ? (struct shadow *)&s->space[s->space_now].shadow : &w->shadow[w->view];
 }
 
-static inline bool look_at(unsigned view, bool go_on)
+/* Is it kept up to date now? Others hear of what happens when they are looked at next (shadow_log.c). */
+static inline bool view_is_live(const struct vm *vm, unsigned view)
 {
-	worker_self()->view = (uint8_t)view;
-	return go_on;
+	return view != SHADOW_LOW || worker_is_home(vm);
 }
 
-/* A loop that looks at every view, and at the present one again when it ends. */
+/* Look at the next view below *view; at `was`, and false, when there is none. */
+static inline bool look_at_next(const struct vm *vm, unsigned *view, unsigned was, bool live)
+{
+	while ((*view)-- > 0) {
+		if (live && !view_is_live(vm, *view))
+			continue;
+		worker_self()->view = (uint8_t)*view;
+		return true;
+	}
+	worker_self()->view = (uint8_t)was;
+	return false;
+}
+
+/* A loop that looks at every live view, or at every view there is here, and at the present one again when it ends. */
 #define FOR_EACH_VIEW(vm)                                                                                        \
 	for (unsigned view_ = shadow_views(&(vm)->cfg), was_ = worker_self()->view;                              \
-	     view_-- > 0 ? look_at(view_, true) : look_at(was_, false);)
+	     look_at_next(vm, &view_, was_, true);)
+#define FOR_ALL_VIEWS(vm)                                                                                        \
+	for (unsigned view_ = shadow_views(&(vm)->cfg), was_ = worker_self()->view;                              \
+	     look_at_next(vm, &view_, was_, false);)
 
 static inline uint64_t host_address(uint32_t at)
 {
@@ -105,6 +124,13 @@ void shadow_account(struct vm *vm, struct shadow_table *t, unsigned i, int sign)
 /* Unmap pages [from, to) of t; holes between mapped pages cost nothing. */
 void shadow_drop_pages(struct vm *vm, struct shadow_table *t, unsigned from, unsigned to);
 void shadow_release_table(struct vm *vm, struct shadow_table *t);
+
+/* The view that is looked at: forget it whole; and what shadow_log.c replays. */
+void shadow_flush_view(struct vm *vm);
+void shadow_invlpg_view(struct vm *vm, struct gva at);
+void shadow_validate_view(struct vm *vm, bool globals);
+void shadow_protect_view(struct vm *vm, uint32_t pfn);
+void shadow_protect_written(struct vm *vm); /* no code page is mapped writable any more, whichever became one */
 
 /* A guest page-table entry; 0 where there is no RAM. */
 uint64_t shadow_read_entry(struct vm *vm, struct gpa at, bool pae);

@@ -14,8 +14,14 @@
 #define TICK_MS 3	/* timer interrupts that come faster do not count */
 #define QUIET_FILLS 16	/* a tick with fewer than so many entries made ... */
 #define QUIET_TICKS 2	/* ... so often in a row, and user code in the middle: it computes */
+#define QUIET_TICKS_MOST 64 /* twice as often each time that mappings turned out not to pay */
 #define BUSY_SHARE 10	/* mapping takes more than 1 / this of the time: back to the table */
 #define BUSY_COST 1000	/* us: looked at only then */
+
+static struct soft_space *present(struct vm *vm)
+{
+	return &vm->vmm->space[vm->vmm->space_now];
+}
 
 /* --- entries ----------------------------------------------------------------------------------------------- */
 
@@ -75,10 +81,11 @@ static bool fill(struct vm *vm, struct gva at, unsigned access)
 bool soft_miss(struct vm *vm, struct gva at, unsigned size, bool write)
 {
 	unsigned access = privilege(vm) | (write ? ACCESS_WRITE : 0);
-	const struct lower_soft_part *t = &worker_self()->shadow[SHADOW_SOFT].soft->read;
+	struct soft_space *space = present(vm);
+	const struct lower_soft_part *t = &space->shadow.soft->read;
 	uint32_t last = at.a + size - 1;
 
-	worker_self()->fills++;
+	space->fills++;
 	if (!fill(vm, at, access))
 		return false;
 	if (!((at.a ^ last) & PAGE_MASK))
@@ -89,48 +96,79 @@ bool soft_miss(struct vm *vm, struct gva at, unsigned size, bool write)
 	return !vm->vmm->step_once;
 }
 
-/* --- policy ------------------------------------------------------------------------------------------------ */
+/* --- address spaces ---------------------------------------------------------------------------------------- */
 
-void soft_start(struct vm *vm, struct worker *w)
+/* What it has of its last address space is compared with the new one's page tables, as at every CR3 load. */
+static void take(struct soft_space *space, uint64_t root)
 {
-	w->soft = vm->cfg.soft;
-	w->quiet_ticks = 0;
-	w->fills = 0;
+	space->root = root;
+	space->mapped = 0;
+	space->quiet_ticks = 0;
+	space->quiet_wanted = QUIET_TICKS;
+	space->fills = 0;
 }
+
+void soft_enter(struct vm *vm, uint64_t root)
+{
+	struct vmm_state *s = vm->vmm;
+	unsigned to = 0;
+
+	if (!vm->cfg.soft)
+		return;
+	for (unsigned i = 0; i < SOFT_SPACES && s->space[to].root != root; i++)
+		if (s->space[i].root == root || s->space[i].last_use < s->space[to].last_use)
+			to = i;
+	if (s->space[to].root != root)
+		take(&s->space[to], root);
+	s->space[to].last_use = ++s->space_seq;
+	s->space_now = to;
+}
+
+/* --- policy ------------------------------------------------------------------------------------------------ */
 
 void soft_tick(struct vm *vm)
 {
-	struct worker *w = worker_self();
+	struct soft_space *space = present(vm);
 	uint64_t now = clock_tsc();
-	bool quiet = vm->vcpu.cpl == 3 && w->fills < QUIET_FILLS;
+	bool quiet = vm->vcpu.cpl == 3 && space->fills < QUIET_FILLS;
 
-	if (!soft_active(vm) || (now - w->last_tick) * 1000 < vm->cfg.tsc_hz * TICK_MS)
+	if (!soft_active(vm) || (now - space->last_tick) * 1000 < vm->cfg.tsc_hz * TICK_MS)
 		return;
-	w->last_tick = now;
-	w->fills = 0;
-	w->quiet_ticks = quiet ? w->quiet_ticks + 1 : 0;
-	if (w->quiet_ticks < QUIET_TICKS)
+	space->last_tick = now;
+	space->fills = 0;
+	space->quiet_ticks = quiet ? space->quiet_ticks + 1 : 0;
+	if (space->quiet_ticks < space->quiet_wanted)
 		return;
-	w->soft = 0;
-	w->mapping_cost = 0;
-	w->mapping_since = now;
+	space->mapped = 1;
+	space->mapping_pays = 1;
+	space->mapping_cost = 0;
+	space->mapping_since = now;
 }
 
 void soft_count_mapping(struct vm *vm, unsigned cost)
 {
-	struct worker *w = worker_self();
+	struct soft_space *space = present(vm);
 	uint64_t us;
 
-	if (!vm->cfg.soft || w->soft)
+	if (!vm->cfg.soft || !space->mapped)
 		return;
-	w->mapping_cost += cost;
-	if (w->mapping_cost < BUSY_COST)
+	space->mapping_cost += cost;
+	if (space->mapping_cost < BUSY_COST)
 		return;
-	us = (clock_tsc() - w->mapping_since) * 1000000 / vm->cfg.tsc_hz;
-	if (us < (uint64_t)BUSY_SHARE * w->mapping_cost) {
-		w->soft = 1;
-		w->quiet_ticks = 0;
-	}
-	w->mapping_cost = 0;
-	w->mapping_since = clock_tsc();
+	us = (clock_tsc() - space->mapping_since) * 1000000 / vm->cfg.tsc_hz;
+	space->mapping_pays = us >= (uint64_t)BUSY_SHARE * space->mapping_cost;
+	space->mapping_cost = 0;
+	space->mapping_since = clock_tsc();
+}
+
+void soft_settle(struct vm *vm)
+{
+	struct soft_space *space = present(vm);
+
+	if (!vm->cfg.soft || !space->mapped || space->mapping_pays)
+		return;
+	space->mapped = 0;
+	space->quiet_ticks = 0;
+	if (space->quiet_wanted < QUIET_TICKS_MOST)
+		space->quiet_wanted *= 2;
 }

@@ -7,20 +7,23 @@
  * 50 us where the host itself is a guest under shadow paging), and nothing in between; an entry costs a tenth of a
  * microsecond when it is made, nothing when it goes, and ten instructions an access. So an address space starts with the
  * table, gets mappings once its user code runs for long on few pages, and the table again when mapping keeps it busy.
- * The kernel's own accesses to user memory go by the table always.
+ * The kernel's own accesses to user memory go by the table always. The table belongs to the address space, not to a
+ * worker: where nothing is mapped, nothing has to be handed over from process to process.
  */
 #ifndef MONITOR_VMM_SOFT_H
 #define MONITOR_VMM_SOFT_H
 
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/vm.h"
-#include "monitor/vmm/worker.h"
 
 /* Is user code of the present address space to reach its memory by the table? */
 static inline bool soft_active(const struct vm *vm)
 {
-	return vm->cfg.soft && worker_self()->soft;
+	return vm->cfg.soft && !vm->vmm->space[vm->vmm->space_now].mapped;
 }
+
+/* The guest loaded CR3 with the page tables at `root`: their table is the one from now on. */
+void soft_enter(struct vm *vm, uint64_t root);
 
 /*
  * The instruction at vcpu->eip found nothing for an access of `size` bytes at `at`: enter its pages. True: try again as
@@ -38,11 +41,14 @@ bool soft_learn(struct vm *vm, struct gva at);
 #define SOFT_COST_MAP 30
 #define SOFT_COST_UNMAP 50
 
-/* The worker stands for another address space from now on. */
-void soft_start(struct vm *vm, struct worker *w);
 /* The timer's interrupt is being delivered; and: a page was mapped or unmapped in the present address space. */
 void soft_tick(struct vm *vm);
 void soft_count_mapping(struct vm *vm, unsigned cost);
+/*
+ * Between two runs of the guest: back to the table, if mapping took too long. Not while a page is being mapped: what made a
+ * block must find it in the same view when it enters or publishes it.
+ */
+void soft_settle(struct vm *vm);
 
 /* The shadow MMU's: pages [at, at + n pages) show frames from pfn on, writable or not; or nothing. */
 void soft_set(struct lower_soft *t, uint32_t at, unsigned n, uint64_t pfn, bool writable);

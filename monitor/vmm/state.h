@@ -35,12 +35,13 @@ enum world_exit { WORLD_PAD, WORLD_CALL, WORLD_VDSO, WORLD_SIGNAL, WORLD_KICK };
 /* --- shadow MMU (shadow.c) ------------------------------------------------------------------------------- */
 
 #define SHADOW_SLOTS 2048  /* 2 MiB (PAE) or 4 MiB (others) of linear space each */
+#define SHADOW_PAGES 1024  /* of a slot, at most */
 #define SHADOW_TABLES 1024 /* a view of a worker; evicted round robin when they run out */
 
 /*
  * Where the guest's linear space is mapped in a worker. The direct engine has one view, at the guest's own addresses,
  * and segment limits keep user code from the kernel in it. The long engine has no limits, and so a second view: what
- * user code may not touch is mapped in the window alone. A third one has entries in the software TLB instead of mappings.
+ * user code may not touch is mapped in the window alone. A third one is no worker's: an address space's software TLB.
  */
 enum shadow_view { SHADOW_LOW, SHADOW_WINDOW, SHADOW_SOFT, SHADOW_VIEWS };
 
@@ -57,12 +58,13 @@ struct shadow_table {
 	uint32_t slot;
 	uint8_t used, large, pae;
 	uint16_t n_mapped, n_global, n_super, invlpg_drops;
+	uint16_t first, end; /* no page outside [first, end) is mapped */
 	uint64_t pdpte, pde;	 /* as remembered */
 	union {			 /* as remembered; index by page in the slot */
-		uint32_t pte32[1024];
+		uint32_t pte32[SHADOW_PAGES];
 		uint64_t pte64[512];
 	};
-	uint8_t state[1024];	 /* mask of enum shadow_bits */
+	uint8_t state[SHADOW_PAGES]; /* mask of enum shadow_bits */
 };
 
 struct lower_soft;
@@ -70,6 +72,8 @@ struct lower_soft;
 struct shadow {
 	uint64_t window; /* host address of guest linear address 0 */
 	struct lower_soft *soft; /* the software TLB that the view is in; NULL: it is mapped */
+	uint64_t log_seen; /* it knows of what was logged before */
+	uint32_t mmu_mode; /* paging mode its tables were made under */
 	uint16_t slot[SHADOW_SLOTS]; /* table index + 1, 0 without */
 	uint16_t next_victim, n_tables;
 	uint32_t n_super_low; /* supervisor pages mapped below the kernel split */
@@ -137,28 +141,37 @@ struct ldt_slot {
 	uint32_t last_use;
 };
 
-/* --- invalidation log and workers (worker.c) ------------------------------------------------------------- */
+/* --- invalidation log (shadow_log.c) --------------------------------------------------------------------- */
 
-enum log_kind { LOG_INVLPG, LOG_FLUSH_ALL, LOG_PROTECT };
 struct log_entry {
-	uint32_t kind;
+	uint32_t kind; /* enum log_kind */
 	uint32_t addr; /* gva for INVLPG, page frame number for PROTECT */
 };
 #define LOG_SIZE 4096
 
+/* --- software TLBs (soft.c) ------------------------------------------------------------------------------ */
+
+#define SOFT_SPACES 32
+
+struct soft_space { /* one guest address space's */
+	uint64_t root;	   /* CR3 */
+	uint64_t last_use; /* sequence number */
+	struct shadow shadow;
+	uint8_t mapped; /* its user code has run for long, and reaches memory by mappings */
+	uint8_t mapping_pays; /* so far; soft_settle() draws the consequence */
+	uint8_t quiet_ticks, quiet_wanted;
+	uint32_t fills;	       /* since last_tick (TSC) */
+	uint32_t mapping_cost; /* us, estimated, since mapping_since (TSC) */
+	uint64_t last_tick, mapping_since;
+};
+
+/* --- workers (worker.c) ---------------------------------------------------------------------------------- */
+
 struct worker {
 	uint64_t root;	   /* CR3 it stands for */
 	uint64_t last_use; /* sequence number */
-	uint64_t log_seen;
-	uint32_t mmu_mode; /* paging mode its tables were made under */
-	struct shadow shadow[SHADOW_VIEWS];
+	struct shadow shadow[SHADOW_SOFT]; /* the mapped views */
 	uint8_t view; /* the one that is looked at, enum shadow_view */
-	uint8_t soft; /* user code goes by the software TLB; the rest is soft.c's */
-	uint8_t quiet_ticks;
-	uint64_t last_tick; /* TSC */
-	uint32_t fills; /* since the last tick */
-	uint32_t mapping_cost; /* us, estimated, since mapping_since (TSC) */
-	uint64_t mapping_since;
 	uint32_t ldt_generation[LDT_SLOTS];
 	struct ldt_content {
 		uint32_t lo, hi;
@@ -185,6 +198,9 @@ struct vmm_state {
 	uint32_t loaded_cr3;  /* what the shadow MMU stands for */
 	uint32_t next_worker; /* who gets the baton when the current instruction is done */
 	struct worker workers[WORKERS_MAX];
+	struct soft_space space[SOFT_SPACES];
+	uint32_t space_now; /* the one of the loaded CR3 */
+	uint64_t space_seq;
 	uint8_t step_boundary; /* entering only to reach the next stub boundary */
 	uint8_t point_flags;   /* of the point where a stub or block was left last; 0 elsewhere */
 	uint8_t in_block;      /* the guest was left in a translated block */
@@ -197,7 +213,7 @@ struct vmm_state {
 		uint8_t access; /* mask of enum access; 0 none */
 	} faulted;
 	uint8_t gate_entered; /* an interrupt or exception went through a gate since this was cleared */
-	uint8_t redirecting;	  /* an instruction runs on a copy of its operand (xol.c) */
+	uint8_t redirecting;	  /* an instruction runs on a copy of its operand (xol_redirect.c) */
 	uint8_t last_exit;	  /* enum exit_reason, for the cycle counts */
 	uint8_t last_share;	  /* enum time_share of what happened since the guest was left */
 	uint32_t resume_hint, resume_eip; /* stub address that continues behind the last pad, valid for that eip */

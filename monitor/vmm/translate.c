@@ -170,7 +170,7 @@ enum translate_result translate_enter(struct vm *vm, uint32_t *raw)
 	t->pending = 0;
 	if (!pending || t->site[pending].kind != SITE_BRANCH) {
 		b->published = true;
-		cache_publish(vm, eip, b->code);
+		cache_publish(vm, b->view, eip, b->code);
 	} else if (t->site[pending].guest == eip && t->site[pending].view == b->view) /* it may have changed on the way */
 		cache_chain(vm, pending, b->code, &b->incoming);
 	*raw = b->code;
@@ -186,7 +186,7 @@ void translate_goes_direct(struct vm *vm)
 		return;
 	t->pending = 0;
 	if (t->site[pending].kind == SITE_RETURN && code_runs_directly(vm, vm->vcpu.eip))
-		cache_publish(vm, vm->vcpu.eip, vm->vcpu.eip);
+		cache_publish(vm, VIEW_SUPERVISOR, vm->vcpu.eip, vm->vcpu.eip);
 }
 
 /* --- out of blocks ----------------------------------------------------------------------------------------- */

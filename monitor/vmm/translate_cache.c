@@ -77,9 +77,9 @@ static struct lower_slot no_slot(uint32_t eip)
 	return (struct lower_slot){eip & (LOWER_SLOTS - 1) ? 0 : 1, 0};
 }
 
-void cache_publish(struct vm *vm, uint32_t eip, uint32_t code)
+void cache_publish(struct vm *vm, enum lower_view view, uint32_t eip, uint32_t code)
 {
-	*slot_of(vm, translate_view(vm), eip) = (struct lower_slot){-eip, code};
+	*slot_of(vm, view, eip) = (struct lower_slot){-eip, code};
 }
 
 /* Returns to verified code go through the table as well. */
@@ -121,7 +121,7 @@ static void make_reachable(struct vm *vm, const struct block *b)
 	const struct translate *t = translate_of(vm);
 
 	if (b->published)
-		*slot_of(vm, b->view, b->eip) = (struct lower_slot){-b->eip, b->code};
+		cache_publish(vm, b->view, b->eip, b->code);
 	for (uint32_t i = b->incoming; i; i = t->site[i].next)
 		aim(vm, &t->site[i], b->code);
 }

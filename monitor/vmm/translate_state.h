@@ -92,7 +92,7 @@ struct block *cache_find(struct vm *vm, uint32_t eip); /* for the current privil
 uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global);
 bool cache_page_is_mixed(struct vm *vm, uint32_t pfn);
 struct block *cache_add(struct vm *vm, const struct block *made);
-void cache_publish(struct vm *vm, uint32_t eip, uint32_t code); /* in the current privilege's lookup table */
+void cache_publish(struct vm *vm, enum lower_view view, uint32_t eip, uint32_t code); /* in the view's lookup table */
 void cache_unpublish_direct(struct vm *vm);
 void cache_chain(struct vm *vm, uint32_t site, uint32_t code, uint32_t *list);
 

@@ -217,6 +217,9 @@ static int page_fault(struct vm *vm)
 		}
 		fetch_refused(vm);
 		return 0;
+	case SHADOW_AWAY:
+		worker_go_home(vm);
+		return 0;
 	case SHADOW_EMULATE:
 		return emulated_access(vm, access);
 	}

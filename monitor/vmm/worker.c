@@ -26,40 +26,14 @@ void worker_set_self(unsigned index)
 	self_index = index;
 }
 
-void worker_log(struct vm *vm, unsigned kind, uint32_t addr)
+static uint64_t present_root(const struct vm *vm)
 {
-	struct vmm_state *s = vm->vmm;
-
-	if (vm->cfg.n_workers > 1)
-		s->log[s->log_head++ % LOG_SIZE] = (struct log_entry){kind, addr};
+	return vm->vmm->loaded_cr3 & ~0x1full;
 }
 
-/* Catch up with what others logged while this worker slept. */
-static void replay(struct vm *vm)
+bool worker_is_home(const struct vm *vm)
 {
-	struct vmm_state *s = vm->vmm;
-	struct worker *w = worker_self();
-
-	if (s->log_head - w->log_seen > LOG_SIZE || w->mmu_mode != (uint32_t)paging_mode(&vm->vcpu)) {
-		shadow_flush(vm);
-		w->mmu_mode = paging_mode(&vm->vcpu);
-		w->log_seen = s->log_head;
-	}
-	for (; w->log_seen < s->log_head; w->log_seen++) {
-		const struct log_entry *e = &s->log[w->log_seen % LOG_SIZE];
-
-		switch (e->kind) {
-		case LOG_INVLPG:
-			shadow_invlpg(vm, gva(e->addr));
-			break;
-		case LOG_FLUSH_ALL:
-			shadow_validate_all(vm);
-			break;
-		case LOG_PROTECT:
-			shadow_protect(vm, e->addr);
-			break;
-		}
-	}
+	return !vm->cfg.soft || worker_self()->root == present_root(vm);
 }
 
 static unsigned choose(struct vm *vm, uint64_t root)
@@ -76,14 +50,12 @@ static unsigned choose(struct vm *vm, uint64_t root)
 	return oldest;
 }
 
-void worker_switch(struct vm *vm)
+void worker_go_home(struct vm *vm)
 {
 	struct vmm_state *s = vm->vmm;
-	uint64_t root = vm->vcpu.cr3 & ~0x1full;
+	uint64_t root = present_root(vm);
 	unsigned to = choose(vm, root);
 
-	if (s->workers[to].root != root)
-		soft_start(vm, &s->workers[to]);
 	s->workers[to].root = root;
 	s->workers[to].last_use = ++s->baton_seq;
 	s->next_worker = to;
@@ -91,10 +63,29 @@ void worker_switch(struct vm *vm)
 		shadow_load_cr3(vm);
 }
 
+void worker_switch(struct vm *vm)
+{
+	soft_enter(vm, present_root(vm));
+	if (!soft_active(vm)) {
+		worker_go_home(vm);
+		return;
+	}
+	vm->vmm->next_worker = self_index;
+	shadow_load_cr3(vm);
+}
+
+void worker_settle(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->cfg.n_workers; i++)
+		vm->vmm->workers[i].root = ~0ull;
+	worker_self()->root = present_root(vm);
+	vm->vmm->next_worker = self_index;
+	soft_enter(vm, present_root(vm));
+}
+
 /* From here on the arena is the other's: nothing of the vCPU may be touched. */
 static void hand_over(struct vm *vm, unsigned to)
 {
-	worker_self()->log_seen = vm->vmm->log_head;
 	world_fpu_guard();
 	vm->stats.baton_passes++;
 	vm->stats.host_futex++;
@@ -115,8 +106,5 @@ void worker_park(struct vm *vm)
 	while (atomic_exchange(wake, 0) == 0 || atomic_load(&vm->shared.owner) != self_index)
 		host_futex_wait(wake, 0, NULL);
 	vm->vmm->hw_valid = 0; /* this process's LDT is its own */
-	replay(vm);
-	if (vm->vcpu.cr0 & CR0_WP) /* set while another had the baton, perhaps */
-		shadow_set_wp(vm);
 	shadow_load_cr3(vm);
 }

@@ -219,7 +219,7 @@ static inline void native_paging(bool on)
 	cpu->idtr = (struct table_register){(on ? LINK : 0) + AT_IDT, 48 * 8 - 1};
 	cpu->ldtr.base = (on ? LINK : 0) + AT_LDT;
 	cpu->tr.base = (on ? LINK : 0) + AT_TSS;
-	vm->vmm->workers[0].mmu_mode = on ? 1 : 0;
+	vm->vmm->workers[0].shadow[SHADOW_LOW].mmu_mode = on ? 1 : 0;
 	shadow_flush(vm);
 	shadow_alias(vm, !on);
 }

@@ -242,7 +242,7 @@ NATIVE_TEST(global_pages_survive_cr3_only)
 		if (pge_toggled)
 			CHECK_EQ(mmu_set_cr4(vm, cpu->cr4 & ~(uint32_t)CR4_PGE), 0);
 		else
-			shadow_validate_all(vm);
+			shadow_log(vm, LOG_FLUSH_ALL, 0);
 		CHECK_EQ(protection(global), -1);
 	}
 	/* Without PGE the bit means nothing. */
@@ -575,7 +575,7 @@ NATIVE_TEST(any_order_of_changes)
 			covered(n);
 			break;
 		case 5: /* every entry that a TLB might hold is given up */
-			shadow_validate_all(vm);
+			shadow_log(vm, LOG_FLUSH_ALL, 0);
 			look();
 			for (unsigned i = 0; i < PAGES; i++)
 				covered(i);
