@@ -49,9 +49,10 @@ void shadow_log(struct vm *vm, enum log_kind kind, uint32_t addr)
 	const struct log_entry e = {kind, addr};
 
 	st->log[st->log_head++ % LOG_SIZE] = e;
-	FOR_EACH_VIEW(vm)
-	{
-		self()->log_seen = st->log_head;
+	FOR_EACH_VIEW(vm) {
+		if (self()->log_seen + 1 != st->log_head)
+			continue; /* it has older ones to hear of first */
+		self()->log_seen++;
 		replay(vm, &e);
 	}
 }
@@ -61,8 +62,7 @@ void shadow_load_cr3(struct vm *vm)
 	bool globals =
 	    !(vm->vcpu.cr4 & CR4_PGE); /* G counts only under PGE, also for what was mapped before */
 
-	FOR_EACH_VIEW(vm)
-	{
+	FOR_EACH_VIEW(vm) {
 		catch_up(vm);
 		shadow_validate_view(vm, globals);
 	}

@@ -83,6 +83,7 @@ struct vm_config {
 	bool soft;	  /* the long engine may reach user memory by the software TLB (host has BMI2) */
 	bool patched;	  /* a manifest is present */
 	bool trace;
+	bool count_cycles; /* for the times in vm_stats, which take one */
 	bool fpu_avx; /* host has AVX: expose XSAVE */
 	uint64_t xcr0; /* the guest's: of the host's what CPUID_XCR0 allows */
 	uint64_t tsc_start;	 /* host TSC at guest time 0 */

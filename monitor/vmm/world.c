@@ -127,13 +127,12 @@ static void __attribute__((used, noinline)) world_code(void)
 	    "mov %%es, %%eax; mov %%ax, %c[es](%%r14)\n\t"
 	    "mov %%gs, %%eax; mov %%ax, %c[gs](%%r14)\n"
 	    "8:\n\t"
-	    "rdtsc; shl $32, %%rdx; or %%rdx, %%rax; mov %%rax, %c[exit_tsc](%%r14)\n\t"
 	    "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbp; pop %%rbx\n\t"
 	    "ret\n"
 	    "9:\n"
 	    :
 		    : [gpr] W(gpr), [eflags] W(eflags), [ds] W(ds), [es] W(es), [fs] W(fs), [gs] W(gs), [ss] W(ss),
-	      [iret] W(iret), [reason] W(reason), [site] W(site), [exit_tsc] W(exit_tsc), [kick] "i"(WORLD_KICK),
+	      [iret] W(iret), [reason] W(reason), [site] W(site), [kick] "i"(WORLD_KICK),
 	      [pad] "i"(WORLD_PAD), [call] "i"(WORLD_CALL), [vdso] "i"(WORLD_VDSO), [host_rsp] "i"(&host_rsp), [fs_base] "i"(&host_fs_base),
 	      [world] "i"(&world), [kicked] "i"(&kicked)
 	    : "memory");
@@ -214,13 +213,12 @@ static void __attribute__((used, noinline)) world_code_long(void)
 	    "world_exit_signal_long:\n\t" /* registers and flags came from the signal frame */
 	    "mov %c[world](%%rip), %%r14\n"
 	    "8:\n\t"
-	    "rdtsc; shl $32, %%rdx; or %%rdx, %%rax; mov %%rax, %c[exit_tsc](%%r14)\n\t"
 	    "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbp; pop %%rbx\n\t"
 	    "ret\n"
 	    "9:\n"
 	    :
 	    : [gpr] W(gpr), [eflags] W(eflags), [iret] W(iret), [scratch] W(scratch), [soft] W(soft), [shift] "i"(LOWER_SOFT_SHIFT), [reason] W(reason), [site] W(site),
-	      [exit_tsc] W(exit_tsc), [kick] "i"(WORLD_KICK), [pad] "i"(WORLD_PAD), [host_rsp] "i"(&host_rsp),
+	      [kick] "i"(WORLD_KICK), [pad] "i"(WORLD_PAD), [host_rsp] "i"(&host_rsp),
 	      [world] "i"(&world), [kicked] "i"(&kicked), [target] "i"(&long_target), [base] "i"(LONG_BASE),
 	      [window] "i"(LONG_WINDOW), [tf] "i"(FL_TF), [unwanted] "i"(FL_DF | FL_AC | FL_TF | FL_NT)
 	    : "memory");

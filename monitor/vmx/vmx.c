@@ -201,7 +201,8 @@ static int build(struct vmx *x, struct diag *d)
 
 	if (host_check(&x->cfg, x->o->mode, x->o->user, d) || check_outputs(x->o, d))
 		return EXIT_STATUS_USER;
-	if (x->cfg.engine == ENGINE_DIRECT && (x->o->stats || x->o->audit))
+	x->cfg.count_cycles = x->o->stats || x->o->audit;
+	if (x->cfg.engine == ENGINE_DIRECT && x->cfg.count_cycles)
 		host_find_silent(ABI_HOST_CS32, &x->silent);
 	err = x->o->unpatched ? guest_image_open_unpatched(&x->image, x->o->image, d)
 			      : guest_image_open(&x->image, x->o->image, d);
