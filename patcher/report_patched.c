@@ -49,27 +49,12 @@ static int source_analyse(struct analysis *a, const struct unpatched *u, const c
 	return err;
 }
 
-static const struct manifest_site *site_at(const struct manifest *m, uint64_t va)
-{
-	uint32_t low = 0, high = m->h.n_sites;
-
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (m->sites[mid].va < va)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < m->h.n_sites && m->sites[low].va == va ? &m->sites[low] : NULL;
-}
-
 /* Of a site that the patcher did not know nothing was done. */
 static void plan_from_manifest(struct analysis *a, const struct manifest *m)
 {
 	for (size_t i = 0; i < a->plan.n_sites; i++) {
 		struct plan_site *ps = &a->plan.sites[i];
-		const struct manifest_site *ms = site_at(m, ps->site->va);
+		const struct manifest_site *ms = manifest_site_at(m, ps->site->va);
 
 		ps->tactic = ms ? ms->tactic : TACTIC_NONE;
 		ps->reason =

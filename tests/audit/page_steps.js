@@ -16,7 +16,6 @@ const press = (key, on) => (on || document.activeElement || document.body).dispa
 const broken = text => /undefined|NaN/.test(text.replaceAll("ORC: undefined", ""));
 const rows = () => [...document.querySelectorAll("#space .row")];
 const type = text => { grid.search.value = text; grid.search.dispatchEvent(new Event("input")); };
-const broken = text => /undefined|NaN/.test(text.replaceAll("ORC: undefined:", "")); /* a word of ORC's own */
 const all = grid.rows.length;
 
 step("few rows exist", () => rows().length < 80 || rows().length + " rows");
