@@ -136,6 +136,22 @@ static inline const struct manifest_site *manifest_site_at(const struct manifest
 	return low < m->h.n_sites && m->sites[low].va == va ? &m->sites[low] : NULL;
 }
 
+/* The last window that starts at or below a link address, NULL without. */
+static inline const struct manifest_window *manifest_window_below(const struct manifest *m, uint32_t va)
+{
+	uint32_t low = 0, high = m->h.n_windows;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (m->windows[mid].va <= va)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low ? &m->windows[low - 1] : NULL;
+}
+
 /* Does a link address lie on a page that may run directly? */
 static inline bool manifest_verifies(const struct manifest *m, uint32_t va)
 {

@@ -75,25 +75,9 @@ static int bad(struct diag *d, const char *table, uint32_t i, uint32_t va, const
 	return diag_set(d, -EINVAL, "manifest: %s[%u] at 0x%x: %s", table, i, va, why);
 }
 
-/* The last window that starts at or below va, or NULL. */
-static const struct manifest_window *window_below(const struct manifest *m, uint32_t va)
-{
-	uint32_t lo = 0, hi = m->h.n_windows;
-
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (m->windows[mid].va <= va)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo ? &m->windows[lo - 1] : NULL;
-}
-
 static bool hits_window(const struct manifest *m, uint32_t va, uint32_t len)
 {
-	const struct manifest_window *w = window_below(m, va + len - 1);
+	const struct manifest_window *w = manifest_window_below(m, va + len - 1);
 
 	return w && (uint64_t)w->va + w->len > va;
 }

@@ -80,8 +80,8 @@ int mmu_set_cr4(struct vm *vm, uint32_t value)
 	if ((v->cr0 & CR0_PG) && (changed & (CR4_PAE | CR4_PSE))) {
 		mode_changed(vm);
 	} else if (changed & CR4_PGE) {
-		gmem_forget(
-		    vm); /* it compares CR4 at a look-up, and there may be none before PGE is set again */
+		/* It compares CR4 at a look-up, and there may be none before PGE is set again. */
+		gmem_forget(vm);
 		shadow_log(vm, LOG_FLUSH_ALL, 0);
 		translate_check_mappings(vm, true);
 	}

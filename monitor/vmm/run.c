@@ -139,7 +139,7 @@ static void prepare_long(struct vm *vm)
 		prepare_reload(vm, reloaded[i]);
 	w->cs = ABI_HOST_CS64;
 	w->ss = ABI_HOST_DS;
-	w->soft = (uint64_t)vm->vmm->space[vm->vmm->space_now].shadow.soft;
+	w->soft = (uint64_t)soft_present(vm)->shadow.soft;
 }
 
 void run_prepare(struct vm *vm)

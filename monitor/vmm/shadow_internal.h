@@ -5,6 +5,7 @@
 
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/shadow.h"
+#include "monitor/vmm/soft.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/worker.h"
 
@@ -26,10 +27,9 @@ static inline uint32_t table_base(const struct shadow_table *t)
 /* The view that is looked at. */
 static inline struct shadow *self(void)
 {
-	const struct vmm_state *s = VM->vmm;
 	struct worker *w = worker_self();
 
-	return w->view == SHADOW_SOFT ? (struct shadow *)&s->space[s->space_now].shadow : &w->shadow[w->view];
+	return w->view == SHADOW_SOFT ? &soft_present(VM)->shadow : &w->shadow[w->view];
 }
 
 /* Is it kept up to date now? Others hear of what happens when they are looked at next (shadow_log.c). */

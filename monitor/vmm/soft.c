@@ -18,11 +18,6 @@
 #define BUSY_SHARE 10	/* mapping takes more than 1 / this of the time: back to the table */
 #define BUSY_COST 1000	/* us: looked at only then */
 
-static struct soft_space *present(struct vm *vm)
-{
-	return &vm->vmm->space[vm->vmm->space_now];
-}
-
 /* --- entries ----------------------------------------------------------------------------------------------- */
 
 static void set(struct lower_soft_part *p, uint32_t page, uint64_t add)
@@ -81,7 +76,7 @@ static bool fill(struct vm *vm, struct gva at, unsigned access)
 bool soft_miss(struct vm *vm, struct gva at, unsigned size, bool write)
 {
 	unsigned access = privilege(vm) | (write ? ACCESS_WRITE : 0);
-	struct soft_space *space = present(vm);
+	struct soft_space *space = soft_present(vm);
 	const struct lower_soft_part *t = &space->shadow.soft->read;
 	uint32_t last = at.a + size - 1;
 
@@ -128,7 +123,7 @@ void soft_enter(struct vm *vm, uint64_t root)
 
 void soft_tick(struct vm *vm)
 {
-	struct soft_space *space = present(vm);
+	struct soft_space *space = soft_present(vm);
 	uint64_t now = clock_tsc();
 	bool quiet = vm->vcpu.cpl == 3 && space->fills < QUIET_FILLS;
 
@@ -147,7 +142,7 @@ void soft_tick(struct vm *vm)
 
 void soft_count_mapping(struct vm *vm, unsigned cost)
 {
-	struct soft_space *space = present(vm);
+	struct soft_space *space = soft_present(vm);
 	uint64_t us;
 
 	if (!vm->cfg.soft || !space->mapped)
@@ -163,7 +158,7 @@ void soft_count_mapping(struct vm *vm, unsigned cost)
 
 void soft_settle(struct vm *vm)
 {
-	struct soft_space *space = present(vm);
+	struct soft_space *space = soft_present(vm);
 
 	if (!vm->cfg.soft || !space->mapped || space->mapping_pays)
 		return;

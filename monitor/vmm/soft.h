@@ -16,10 +16,16 @@
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/vm.h"
 
+/* The present address space's. */
+static inline struct soft_space *soft_present(const struct vm *vm)
+{
+	return &vm->vmm->space[vm->vmm->space_now];
+}
+
 /* Is user code of the present address space to reach its memory by the table? */
 static inline bool soft_active(const struct vm *vm)
 {
-	return vm->cfg.soft && !vm->vmm->space[vm->vmm->space_now].mapped;
+	return vm->cfg.soft && !soft_present(vm)->mapped;
 }
 
 /* The guest loaded CR3 with the page tables at `root`: their table is the one from now on. */

@@ -43,7 +43,7 @@ enum world_exit { WORLD_PAD, WORLD_CALL, WORLD_VDSO, WORLD_SIGNAL, WORLD_KICK };
  * and segment limits keep user code from the kernel in it. The long engine has no limits, and so a second view: what
  * user code may not touch is mapped in the window alone. A third one is no worker's: an address space's software TLB.
  */
-enum shadow_view { SHADOW_LOW, SHADOW_WINDOW, SHADOW_SOFT, SHADOW_VIEWS };
+enum shadow_view { SHADOW_LOW, SHADOW_WINDOW, SHADOW_SOFT };
 
 enum shadow_bits {
 	SP_MAPPED = 1,

@@ -260,17 +260,9 @@ const uint8_t *guest_image_at(const struct guest_image *g, uint32_t va, uint32_t
 /* The window that holds va, or NULL; windows are sorted. Not every site in one says so: verbatim ones do not. */
 static const struct manifest_window *window_at(const struct manifest *m, uint32_t va)
 {
-	uint32_t low = 0, high = m->h.n_windows;
+	const struct manifest_window *w = manifest_window_below(m, va);
 
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (m->windows[mid].va <= va)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low && va - m->windows[low - 1].va < m->windows[low - 1].len ? &m->windows[low - 1] : NULL;
+	return w && va - w->va < w->len ? w : NULL;
 }
 
 bool guest_image_original(const struct guest_image *g, uint32_t va, uint8_t *buf, uint32_t size)
