@@ -16,7 +16,7 @@ DEPFLAGS = -MMD -MP -MF $@.d
 CFLAGS := -std=gnu11 -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -fPIE $(CFLAGS_$(MODE))
 LLVM_CFLAGS := $(shell llvm-config-14 --cflags 2>/dev/null | tr ' ' '\n' | grep '^-I')
 LDFLAGS := -pie $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined)
-LDLIBS := -lbfd -lelf -ldw -lZydis -lLLVM-14 -llzma -lz -lbz2 -lzstd -llz4 -llzo2 -ljansson -lnettle -lseccomp
+LDLIBS := -lbfd -lelf -ldw -lZydis -llzma -lz -lbz2 -lzstd -llz4 -llzo2 -ljansson -lnettle -lseccomp
 
 # Code that runs with the guest's vector state in the registers (DESIGN: hygiene): no SSE, no stack protector
 # (its canary lives behind FS), no calls to libc that could use either.
@@ -54,6 +54,7 @@ $(GUEST_STATE:%.c=$(B)/%.o): CFLAGS += -mgeneral-regs-only -fno-stack-protector 
 	$(if $(filter clang,$(MODE)),-fno-builtin,-fno-tree-loop-distribute-patterns)
 $(B)/patcher/verify%.o: CPPFLAGS += $(LLVM_CFLAGS)
 $(B)/tests/unit/test_decode $(B)/tests/unit/test_policy: CPPFLAGS += $(LLVM_CFLAGS)
+$(B)/tests/unit/test_decode $(B)/tests/unit/test_policy: LDLIBS += -lLLVM-14
 $(B)/patcher/report_page.o: $(wildcard patcher/page/*)
 $(B)/patcher/recipe_data.o: $(wildcard guest-patches/*.recipe)
 

@@ -186,6 +186,6 @@ int verify_check(const struct verify_source *src, const uint8_t *out, size_t out
 	if (!r->text)
 		r->text = strdup("");
 	if (c.nomem)
-		return diag_set(d, -ENOMEM, "verify: out of memory, or LLVM has no X86 disassembler");
+		return diag_set(d, -ENOMEM, "verify: out of memory, or no libLLVM-14.so.1 that has an X86 disassembler");
 	return r->failures ? -EBADMSG : 0;
 }

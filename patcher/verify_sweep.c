@@ -363,5 +363,5 @@ int verify_sweep(struct verify_source *src, int threads, struct diag *d)
 		free(sw.pieces[i].branches);
 	}
 	free(sw.pieces);
-	return err ? diag_set(d, err, "sweep: out of memory, or LLVM has no X86 disassembler") : 0;
+	return err ? diag_set(d, err, "sweep: out of memory, or no libLLVM-14.so.1 that has an X86 disassembler") : 0;
 }
