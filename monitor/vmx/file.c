@@ -10,35 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "monitor/vmm/types.h"
-
-/* Below it the call is not worth it. */
-#define POPULATE_MIN (1u << 20)
-
-void host_populate(void *at, size_t size)
-{
-	uintptr_t offset = (uintptr_t)at % PAGE_SIZE;
-
-	if (size >= POPULATE_MIN)
-		madvise((uint8_t *)at - offset, size + offset, MADV_POPULATE_WRITE);
-}
-
 static int read_fd(int fd, size_t cap, uint8_t **buf, size_t *size)
 {
-	struct stat st;
 	size_t room = 65536;
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (S_ISREG(st.st_mode)) {
-		if ((uint64_t)st.st_size > cap)
-			return -EFBIG;
-		room = (size_t)st.st_size + 1; /* one more, so that the end shows in the first read */
-	}
 	*size = 0;
 	*buf = malloc(room);
-	if (*buf)
-		host_populate(*buf, room);
 	while (*buf) {
 		ssize_t n = read(fd, *buf + *size, room - *size);
 
@@ -63,21 +40,60 @@ static int read_fd(int fd, size_t cap, uint8_t **buf, size_t *size)
 	return -ENOMEM;
 }
 
-int host_file_read(const char *what, const char *path, size_t cap, uint8_t **buf, size_t *size,
-		   struct diag *d)
+/* What cannot be mapped is read into memory that can be unmapped. */
+static int map_copy(int fd, size_t cap, const uint8_t **at, size_t *size)
+{
+	uint8_t *buf, *copy;
+	int err = read_fd(fd, cap, &buf, size);
+
+	if (!err && *size) {
+		copy = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (copy == MAP_FAILED)
+			err = -errno;
+		else
+			*at = memcpy(copy, buf, *size);
+	}
+	free(buf);
+	return err;
+}
+
+static int map_fd(int fd, size_t cap, const uint8_t **at, size_t *size)
+{
+	struct stat st;
+	void *map;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > cap)
+		return -EFBIG;
+	map = S_ISREG(st.st_mode) && st.st_size
+		  ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0)
+		  : MAP_FAILED;
+	if (map == MAP_FAILED)
+		return map_copy(fd, cap, at, size);
+	*at = map;
+	*size = (size_t)st.st_size;
+	return 0;
+}
+
+void host_file_unmap(const uint8_t *at, size_t size)
+{
+	if (at)
+		munmap((void *)at, size);
+}
+
+int host_file_map(const char *what, const char *path, size_t cap, const uint8_t **at, size_t *size, struct diag *d)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
 
-	*buf = NULL;
+	*at = NULL;
 	*size = 0;
 	if (fd < 0)
 		return diag_set(d, -errno, "%s: cannot open the %s: %s", path, what, strerror(errno));
-	err = read_fd(fd, cap, buf, size);
+	err = map_fd(fd, cap, at, size);
 	close(fd);
 	if (!err)
 		return 0;
-	free(*buf);
-	*buf = NULL;
 	*size = 0;
 	if (err == -EFBIG)
 		return diag_set(d, err, "%s: too large for a %s: more than %zu MiB", path, what, cap >> 20);

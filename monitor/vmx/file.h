@@ -8,15 +8,12 @@
 
 #include "hypercalls/diag.h"
 
-/* Read path whole (pipes too) into *buf, malloc'd. `what` names it in messages; at most cap bytes, else -EFBIG. */
-int host_file_read(const char *what, const char *path, size_t cap, uint8_t **buf, size_t *size,
-		   struct diag *d);
-
 /*
- * Memory that is about to be written whole: have the host give its pages at once, which costs a fraction of a fault each.
- * Where the host declines, the faults come.
+ * The bytes of path, to be read (pipes too); `what` names it in messages; at most cap bytes, else -EFBIG. A regular file is
+ * mapped: nothing is copied, and what others write into it before it is unmapped may show. *at is NULL when it is empty.
  */
-void host_populate(void *at, size_t size);
+int host_file_map(const char *what, const char *path, size_t cap, const uint8_t **at, size_t *size, struct diag *d);
+void host_file_unmap(const uint8_t *at, size_t size);
 
 /* Write path by way of a temporary file beside it and a rename: readers see all of it or the old one. */
 int host_file_replace(const char *path, const void *buf, size_t size, struct diag *d);

@@ -202,7 +202,7 @@ static int open_image(struct guest_image *g, const char *path, bool unpatched, s
 	int err;
 
 	*g = (struct guest_image){.path = path};
-	err = host_file_read("kernel image", path, IMAGE_FILE_MAX, &g->file, &g->size, d);
+	err = host_file_map("kernel image", path, IMAGE_FILE_MAX, &g->file, &g->size, d);
 	if (!err && unpatched && bzimage_is(g)) {
 		err = bzimage_parse(g, d);
 		if (err)
@@ -232,10 +232,17 @@ int guest_image_open_unpatched(struct guest_image *g, const char *path, struct d
 	return open_image(g, path, true, d);
 }
 
+void guest_image_unload(struct guest_image *g)
+{
+	host_file_unmap(g->file, g->size);
+	g->file = g->setup = g->undo = NULL;
+	g->size = 0;
+}
+
 void guest_image_close(struct guest_image *g)
 {
 	manifest_free(&g->manifest);
-	free(g->file);
+	guest_image_unload(g);
 	*g = (struct guest_image){0};
 }
 

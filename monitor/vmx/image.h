@@ -21,7 +21,7 @@ struct guest_segment {
 
 struct guest_image {
 	const char *path;
-	uint8_t *file;
+	const uint8_t *file;
 	size_t size;
 	bool patched;	/* has a manifest */
 	bool multiboot; /* enter by the Multiboot protocol, else by Linux's */
@@ -48,6 +48,8 @@ int guest_image_open(struct guest_image *g, const char *path, struct diag *d);
  * translated. A bzImage is not unpacked here: its own code does that, in the guest.
  */
 int guest_image_open_unpatched(struct guest_image *g, const char *path, struct diag *d);
+/* The bytes are in the guest's memory and needed no more; the manifest stays. */
+void guest_image_unload(struct guest_image *g);
 void guest_image_close(struct guest_image *g);
 
 /* Offset in the file of the bytes at link address va, or -1 unless all of [va, va + size) is file-backed. */

@@ -159,10 +159,9 @@ static int place_initrd(uint8_t *bp, const struct guest_image *g, struct vm *vm,
 	at = loader_high(g, vm, args->initrd_size, initrd_limit(bp, vm));
 	if (!at)
 		return loader_no_room(g, vm, args, d);
-	memcpy(vm_ram(vm, gpa(at), args->initrd_size), args->initrd, args->initrd_size);
 	put32(bp + BP_RAMDISK_IMAGE, at);
 	put32(bp + BP_RAMDISK_SIZE, args->initrd_size);
-	return 0;
+	return loader_fill(vm, at, args->initrd, args->initrd_size, d);
 }
 
 int linux_boot(const struct guest_image *g, struct vm *vm, const struct boot_args *args, struct diag *d)

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "monitor/vmx/file.h"
 #include "monitor/vmx/linux_boot.h"
 #include "monitor/vmx/multiboot.h"
 
@@ -72,27 +72,43 @@ char *loader_cmdline(const struct guest_image *g, const char *append)
 	return line;
 }
 
+int loader_fill(const struct vm *vm, uint64_t at, const uint8_t *from, size_t size, struct diag *d)
+{
+	while (size) {
+		ssize_t n = pwrite(vm->cfg.ram_fd, from, size, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return diag_set(d, n ? -errno : -ENOSPC, "host: guest memory cannot be filled: %s",
+					strerror(n ? errno : ENOSPC));
+		at += (uint64_t)n;
+		from += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
 static int place_segments(const struct guest_image *g, struct vm *vm, const struct boot_args *args,
 			  struct diag *d)
 {
-	for (unsigned i = 0; i < g->n_segments; i++) {
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < g->n_segments; i++) {
 		const struct guest_segment *s = &g->segments[i];
-		uint8_t *to = vm_ram(vm, gpa(s->pa), s->mem_size);
 
 		if (s->pa < LOW_RAM_END) /* linkers like to put ELF headers right below 1 MiB: let them */
 			return diag_set(
 			    d, -EINVAL,
 			    "%s: a segment loads at 0x%x; what lies below 1 MiB is for the boot data",
 			    g->path, s->pa);
-		if (!to)
+		if (!vm_ram(vm, gpa(s->pa), s->mem_size))
 			return loader_no_room(g, vm, args, d);
-		host_populate(to, s->file_size);
-		memcpy(to, g->file + s->file_offset, s->file_size);
+		err = loader_fill(vm, s->pa, g->file + s->file_offset, s->file_size, d);
 	}
-	if (g->stubs.mem_size)
-		memcpy((uint8_t *)RAM_BASE + vm->cfg.stubs_off, g->file + g->stubs.file_offset,
-		       g->stubs.file_size);
-	return 0;
+	if (!err && g->stubs.mem_size)
+		err = loader_fill(vm, vm->cfg.stubs_off, g->file + g->stubs.file_offset, g->stubs.file_size, d);
+	return err;
 }
 
 static struct segment flat(uint16_t sel, uint32_t type)

@@ -36,6 +36,11 @@ size_t loader_tables_size(const struct manifest *m);
 int loader_tables(const struct guest_image *g, struct vm *vm, void *at, struct diag *d);
 
 /* Shared by the two boot protocols. */
+/*
+ * Bytes into the RAM memfd, by way of its descriptor: to fill a page that is not there yet, the host then neither clears
+ * it nor takes a fault.
+ */
+int loader_fill(const struct vm *vm, uint64_t at, const uint8_t *from, size_t size, struct diag *d);
 /* The highest page-aligned place for size bytes that ends at or below limit and above all segments; 0 if none. */
 uint32_t loader_high(const struct guest_image *g, const struct vm *vm, size_t size, uint64_t limit);
 /* The user's options, then those that the recipe wants and the user did not give. malloc'd; NULL: no memory. */

@@ -107,7 +107,8 @@ int multiboot_boot(const struct guest_image *g, struct vm *vm, const struct boot
 
 		if (!at)
 			return loader_no_room(g, vm, args, d);
-		memcpy(vm_ram(vm, gpa(at), args->initrd_size), args->initrd, args->initrd_size);
+		if ((err = loader_fill(vm, at, args->initrd, args->initrd_size, d)))
+			return err;
 		page.module = (struct module){at, at + (uint32_t)args->initrd_size, LOW_CMDLINE, 0};
 		page.info.mods_count = 1;
 	}

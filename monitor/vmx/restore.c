@@ -57,14 +57,20 @@ static bool window_stands(const struct guest_image *g, const struct manifest_win
 	return true;
 }
 
-static int undo_window(const struct guest_image *g, const struct manifest_window *w, uint8_t *source,
-		       size_t size, struct diag *d)
+/* Bytes of the source that patching replaced, and where they belong in it. */
+struct piece {
+	size_t at, len;
+	const uint8_t *bytes;
+};
+
+static int add_window(const struct guest_image *g, const struct manifest_window *w, struct piece *pieces, size_t *n,
+		      struct diag *d)
 {
 	const uint8_t *original = g->manifest.originals + w->original;
 	int64_t at = guest_image_offset(g, w->va, w->len);
 	int64_t hop = w->hop == MANIFEST_NONE ? 0 : guest_image_offset(g, w->hop, HOP_LEN);
 
-	if (at < 0 || hop < 0 || (uint64_t)at + w->len > size || (uint64_t)hop + HOP_LEN > size)
+	if (at < 0 || hop < 0)
 		return diag_set(d, -EKEYREJECTED,
 				"%s: image and manifest do not match: the window at 0x%x lies outside "
 				"the image; patch the kernel again",
@@ -74,10 +80,17 @@ static int undo_window(const struct guest_image *g, const struct manifest_window
 				"%s: image and manifest do not match: at 0x%x stands not the jump that "
 				"the patcher put there; patch the kernel again",
 				g->path, w->va);
-	memcpy(source + at, original, w->len);
+	pieces[(*n)++] = (struct piece){(size_t)at, w->len, original};
 	if (w->hop != MANIFEST_NONE)
-		memcpy(source + hop, original + w->len, HOP_LEN);
+		pieces[(*n)++] = (struct piece){(size_t)hop, HOP_LEN, original + w->len};
 	return 0;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct piece *x = a, *y = b;
+
+	return x->at < y->at ? -1 : x->at > y->at;
 }
 
 /* Only what had to change for the appended tables may differ between the two headers. */
@@ -96,8 +109,7 @@ static int check_header(const struct guest_image *g, const Elf32_Ehdr *old, stru
 }
 
 /* The program headers that count stand behind the source: they must be the source's, and one for the stubs. */
-static int check_phdrs(const struct guest_image *g, const Elf32_Ehdr *old, const uint8_t *source, size_t size,
-		       struct diag *d)
+static int check_phdrs(const struct guest_image *g, const Elf32_Ehdr *old, size_t size, struct diag *d)
 {
 	size_t table = (size_t)old->e_phnum * sizeof(Elf32_Phdr);
 	Elf32_Ehdr now;
@@ -107,7 +119,7 @@ static int check_phdrs(const struct guest_image *g, const Elf32_Ehdr *old, const
 	    now.e_phoff > g->size || table > g->size - now.e_phoff)
 		return differs(g, d, "the number of program headers was changed");
 	for (size_t i = 0; i < table; i += sizeof(Elf32_Phdr))
-		if (memcmp(source + old->e_phoff + i, g->file + now.e_phoff + i, sizeof(Elf32_Phdr)))
+		if (memcmp(g->file + old->e_phoff + i, g->file + now.e_phoff + i, sizeof(Elf32_Phdr)))
 			return diag_set(
 			    d, -EKEYREJECTED,
 			    "%s: image and manifest do not match: program header %zu was changed; patch the "
@@ -116,42 +128,63 @@ static int check_phdrs(const struct guest_image *g, const Elf32_Ehdr *old, const
 	return 0;
 }
 
-static int check_hash(const struct guest_image *g, const uint8_t *bytes, size_t size, const uint8_t want[32],
-		      const char *what, struct diag *d)
+/* Does the range hold a piece? They are sorted. */
+static bool replaced(const struct piece *pieces, size_t n, size_t at, size_t len)
+{
+	for (size_t i = 0; i < n; i++)
+		if (pieces[i].at < at + len && at < pieces[i].at + pieces[i].len)
+			return true;
+	return false;
+}
+
+/* The hash of `size` bytes with the pieces, which are sorted, in their places. */
+static int check_hash(const struct guest_image *g, const uint8_t *bytes, size_t size, const struct piece *pieces, size_t n,
+		      const uint8_t want[32], const char *what, struct diag *d)
 {
 	uint8_t digest[SHA256_DIGEST_SIZE];
 	struct sha256_ctx ctx;
+	size_t done = 0;
 
 	sha256_init(&ctx);
-	sha256_update(&ctx, size, bytes);
+	for (size_t i = 0; i < n; i++) {
+		if (pieces[i].at < done || pieces[i].at > size || pieces[i].len > size - pieces[i].at)
+			return differs(g, d, "windows overlap or lie behind the source");
+		sha256_update(&ctx, pieces[i].at - done, bytes + done);
+		sha256_update(&ctx, pieces[i].len, pieces[i].bytes);
+		done = pieces[i].at + pieces[i].len;
+	}
+	sha256_update(&ctx, size - done, bytes + done);
 	sha256_digest(&ctx, sizeof(digest), digest);
 	return memcmp(digest, want, sizeof(digest)) ? differs(g, d, what) : 0;
 }
 
-static int check_source(const struct guest_image *g, uint8_t *source, size_t size, struct diag *d)
+static int check_source(const struct guest_image *g, struct piece *pieces, size_t size, struct diag *d)
 {
 	const struct manifest *m = &g->manifest;
 	Elf32_Ehdr old;
+	size_t n = 1;
 	int err;
 
 	memcpy(&old, g->undo, sizeof(old));
+	pieces[0] = (struct piece){0, sizeof(old), g->undo};
 	err = check_header(g, &old, d);
 	for (uint32_t i = 0; !err && i < m->h.n_windows; i++)
-		err = undo_window(g, &m->windows[i], source, size, d);
+		err = add_window(g, &m->windows[i], pieces, &n, d);
 	if (err)
 		return err;
-	memcpy(source, &old, sizeof(old));
-	err = check_hash(g, source, size, m->h.source_sha256,
+	qsort(pieces, n, sizeof(*pieces), by_place);
+	err = check_hash(g, g->file, size, pieces, n, m->h.source_sha256,
 			 "without its windows it is not the kernel whose hash the manifest has", d);
-	err = err
-		  ?: check_hash(g, g->file + g->stubs.file_offset, g->stubs.file_size, m->h.stubs_sha256,
+	err = err ?: check_hash(g, g->file + g->stubs.file_offset, g->stubs.file_size, NULL, 0, m->h.stubs_sha256,
 				"its stubs were changed", d);
-	return err ?: check_phdrs(g, &old, source, size, d);
+	if (!err && replaced(pieces, n, old.e_phoff, (size_t)old.e_phnum * sizeof(Elf32_Phdr)))
+		err = differs(g, d, "a window lies in the program headers");
+	return err ?: check_phdrs(g, &old, size, d);
 }
 
 int restore_check(const struct guest_image *g, struct diag *d)
 {
-	uint8_t *source;
+	struct piece *pieces;
 	uint32_t size;
 	int err;
 
@@ -160,11 +193,10 @@ int restore_check(const struct guest_image *g, struct diag *d)
 	memcpy(&size, g->undo + sizeof(Elf32_Ehdr), sizeof(size));
 	if (size < sizeof(Elf32_Ehdr) || size > g->size)
 		return differs(g, d, "the undo record is damaged");
-	source = malloc(size);
-	if (!source)
+	pieces = malloc((2 * (size_t)g->manifest.h.n_windows + 1) * sizeof(*pieces));
+	if (!pieces)
 		return diag_set(d, -ENOMEM, "out of memory");
-	memcpy(source, g->file, size);
-	err = check_source(g, source, size, d);
-	free(source);
+	err = check_source(g, pieces, size, d);
+	free(pieces);
 	return err;
 }

@@ -154,17 +154,15 @@ static int map_memory(struct vmx *x, struct diag *d)
 static int load_image(struct vmx *x, struct diag *d)
 {
 	struct boot_args args = {.append = x->o->append, .initrd_path = x->o->initrd};
-	uint8_t *initrd = NULL;
 	int err = 0;
 
 	if (x->o->initrd)
-		err = host_file_read("initrd", x->o->initrd, INITRD_MAX, &initrd, &args.initrd_size, d);
-	args.initrd = initrd;
+		err = host_file_map("initrd", x->o->initrd, INITRD_MAX, &args.initrd, &args.initrd_size, d);
 	if (!err && x->o->initrd && !args.initrd_size)
 		err = diag_set(d, -EINVAL, "%s: the initrd is empty", x->o->initrd);
 	if (!err)
 		err = loader_place(&x->image, x->vm, &args, d);
-	free(initrd);
+	host_file_unmap(args.initrd, args.initrd_size);
 	return err;
 }
 
@@ -215,6 +213,7 @@ static int build(struct vmx *x, struct diag *d)
 		return err == -EKEYREJECTED ? EXIT_STATUS_REFUSED : EXIT_STATUS_USER;
 	if (load_image(x, d))
 		return EXIT_STATUS_USER;
+	guest_image_unload(&x->image);
 	init_shared(x->vm);
 	clock_calibrate(&x->vm->cfg, x->start);
 	if (vmm_init(x->vm, d))

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -113,6 +114,34 @@ static void missing_file(void **state)
 	assert_non_null(strstr(d.text, "/nonexistent/vmlinux.pv"));
 	d = (struct diag){""};
 	assert_int_not_equal(guest_image_open(&g, "/tmp", &d), 0); /* a directory */
+}
+
+/* What cannot be mapped is read. */
+static void from_a_pipe(void **state)
+{
+	char name[] = "/dev/fd/0123456789";
+	struct guest_image g;
+	int ends[2], status;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	snprintf(name, sizeof(name), "/dev/fd/%d", ends[0]);
+	child = fork();
+	if (child == 0) {
+		FILE *out = fdopen(ends[1], "w");
+
+		fwrite(patched, 1, patched_size, out);
+		fclose(out);
+		_exit(0);
+	}
+	close(ends[1]);
+	assert_int_equal(guest_image_open(&g, name, &d), 0);
+	assert_int_equal(g.size, patched_size);
+	assert_memory_equal(g.file, patched, patched_size);
+	guest_image_close(&g);
+	close(ends[0]);
+	assert_int_equal(waitpid(child, &status, 0), child);
 }
 
 static void truncated(void **state)
@@ -307,7 +336,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(accepted),
 	    cmocka_unit_test(not_an_image),
-	    cmocka_unit_test(missing_file),
+	    cmocka_unit_test(missing_file), cmocka_unit_test(from_a_pipe),
 	    cmocka_unit_test(truncated),
 	    cmocka_unit_test(edited_code),
 	    cmocka_unit_test(edited_stubs),
