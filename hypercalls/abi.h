@@ -76,10 +76,9 @@
 #define VCPU_CR4 0x50
 #define VCPU_SOFT_ACCESS 0x54 /* and the bytes of the access; bit 31: it writes */
 /* For 64-bit blocks (lower_long.h): where the 32-bit base of FS and of GS is, an address that faults while the segment is
- * null or has a limit, a type or a base of its own to look at; and the bases. */
+ * null or has a limit, a type or a base of its own to look at. The low half of FS_AT always tells which VCPU_FS it is. */
 #define VCPU_FS_AT 0x58
 #define VCPU_GS_AT 0x60
-#define VCPU_FS_BASE 0x68
 #define VCPU_GS_BASE 0x6c
 #define VCPU_FLAG_SLOT 0x70 /* 8 bytes through which PUSHFQ and POPFQ go */
 #define VCPU_FLAG_SLOT_END 0x78
@@ -89,6 +88,17 @@
 #define VCPU_RELOAD_AT 0	 /* 64 bits: where the descriptor is */
 #define VCPU_RELOAD_MINUS_DESC 8 /* 64 bits: 0 - its bytes */
 #define VCPU_RELOAD_MINUS_SEL 16 /* 0 - the selector; 1: always leave for the monitor */
+/* The two segments that FS held last. A 32-bit kernel's entry code loads its per-CPU segment, its exit code the user's: one
+ * store to VCPU_FS_AT loads the other one, while its descriptor is the same. */
+#define VCPU_FS 0x110
+#define VCPU_FS_LEN 40
+#define VCPU_FS_BASE 0
+#define VCPU_FS_SEL 4	/* zero-extended; VCPU_SEL does not follow it */
+#define VCPU_FS_THIS 8	/* 64 bits: what VCPU_FS_AT is while FS holds it */
+#define VCPU_FS_DESC 16 /* 64 bits: where the descriptor is, */
+#define VCPU_FS_MINUS_DESC 24 /* 64 bits: 0 - its bytes */
+#define VCPU_FS_MINUS_SEL 32  /* as in VCPU_RELOAD */
+#define VCPU_FS_OTHER 36      /* the low half of where the other one is */
 
 /* Services for a guest that knows where it runs (GATE_CALL, VMCALL, VMMCALL). */
 #define ABI_CALL_BASE 0x50560000 /* "PV": apart from the numbers of KVM, whose clock signature CPUID shows */
@@ -114,12 +124,17 @@ struct vcpu_page {
 	uint32_t cr0, cr1_reserved, cr2, cr3, cr4;
 	uint32_t soft_access;
 	uint64_t fs_at, gs_at;
-	uint32_t fs_base, gs_base;
-	uint64_t flag_slot, reserved3;
+	uint32_t reserved2, gs_base;
+	uint64_t flag_slot, zero;
 	struct vcpu_reload {
 		uint64_t descriptor_at, minus_descriptor;
 		uint32_t minus_sel, reserved;
-	} reload[6];
+	} reload[6]; /* of FS: unused */
+	struct vcpu_fs {
+		uint32_t base, sel;
+		uint64_t this, descriptor_at, minus_descriptor;
+		uint32_t minus_sel, other;
+	} fs[2];
 };
 
 _Static_assert(offsetof(struct vcpu_page, target) == VCPU_TARGET, "abi.h");
@@ -134,6 +149,13 @@ _Static_assert(offsetof(struct vcpu_page, flag_slot) == VCPU_FLAG_SLOT, "abi.h")
 _Static_assert(offsetof(struct vcpu_page, reload) == VCPU_RELOAD, "abi.h");
 _Static_assert(sizeof(struct vcpu_reload) == VCPU_RELOAD_LEN, "abi.h");
 _Static_assert(offsetof(struct vcpu_reload, minus_sel) == VCPU_RELOAD_MINUS_SEL, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, fs) == VCPU_FS, "abi.h");
+_Static_assert(sizeof(struct vcpu_fs) == VCPU_FS_LEN, "abi.h");
+_Static_assert(offsetof(struct vcpu_fs, this) == VCPU_FS_THIS, "abi.h");
+_Static_assert(offsetof(struct vcpu_fs, descriptor_at) == VCPU_FS_DESC, "abi.h");
+_Static_assert(offsetof(struct vcpu_fs, minus_descriptor) == VCPU_FS_MINUS_DESC, "abi.h");
+_Static_assert(offsetof(struct vcpu_fs, minus_sel) == VCPU_FS_MINUS_SEL, "abi.h");
+_Static_assert(offsetof(struct vcpu_fs, other) == VCPU_FS_OTHER, "abi.h");
 #endif
 
 #endif

@@ -117,17 +117,44 @@ static void popf(const struct long_ctx *c, struct lower_insn *in, struct place f
 	long_stack_add(c, long_after(in), 4);
 }
 
-static void seg_read(const struct long_ctx *c, struct lower_insn *in, struct place first)
+/* A register of the guest, or R8D to R15D, gets a word of the VCPU_FS that R11D leads to; 64 bits of it with `wide`. */
+static void load_fs(const struct long_ctx *c, struct place at, unsigned reg, uint8_t field, bool wide)
+{
+	const uint8_t mov[] = {(uint8_t)(0x43 | (wide ? 8 : 0) | (reg >= 8 ? REX_R : 0)), OPCODE_LOAD,
+			       (uint8_t)(0x44 | (reg & 7) << 3), 0x2b, field}; /* mov field(%r11,%r13),%reg */
+
+	emit(c->l, at, mov, sizeof(mov));
+}
+
+/* The selector into a register, of which `narrow` writes 16 bits. */
+static void read_selector(const struct long_ctx *c, const struct lower_insn *in, struct place first, enum seg s, unsigned reg,
+			  bool narrow)
 {
 	static const uint8_t narrow_load[] = {0x66, OPCODE_LOAD};
+	const uint8_t narrow_move[] = {0x66, 0x44, OPCODE_STORE, (uint8_t)(0xc0 | 3 << 3 | (reg & 7))}; /* mov %r11w,%reg */
+	struct place inside = long_inside(c, in, 0);
+
+	if (s != SEG_FS && narrow) {
+		long_hole(c, first, narrow_load, sizeof(narrow_load), reg, vcpu(c, VCPU_SEL + 4u * s), 0, 0);
+	} else if (s != SEG_FS) {
+		load(c, first, reg, VCPU_SEL + 4u * s);
+	} else {
+		load(c, first, 11, VCPU_FS_AT);
+		load_fs(c, inside, narrow ? 11 : reg, VCPU_FS_SEL, false);
+		if (narrow)
+			emit(c->l, inside, narrow_move, sizeof(narrow_move));
+	}
+}
+
+static void seg_read(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
 	const struct insn *i = &in->insn;
 	bool mov = i->map == 0 && i->opcode == 0x8c, narrow = i->prefixes & INSN_OPSIZE;
 
 	if (mov && !i->has_mem && i->reg < SEG_COUNT) {
-		long_hole(c, first, narrow ? narrow_load : narrow_load + 1, narrow ? 2 : 1, i->rm & 7,
-			  vcpu(c, VCPU_SEL + 4u * i->reg), 0, 0);
+		read_selector(c, in, first, i->reg, i->rm & 7, narrow);
 	} else if (!mov && !i->has_modrm && !narrow && !in->soft) {
-		load(c, first, 8, VCPU_SEL + 4u * (i->opcode >> 3 & 7));
+		read_selector(c, in, first, i->opcode >> 3 & 7, 8, false);
 		long_stack_move(c, in, long_inside(c, in, 0), OPCODE_STORE, 8, -4);
 		long_stack_add(c, long_inside(c, in, 0), -4);
 	} else {
@@ -145,7 +172,7 @@ static void leave_unless_zero(const struct long_ctx *c, struct lower_insn *in)
 	emit_exit(c->l, in, long_inside(c, in, 0));
 }
 
-/* ES, DS, FS or GS from a register or the stack. Kernels mostly load what is loaded already: then nothing happens. */
+/* ES, DS, FS or GS from a register or the stack. Kernels mostly load what is loaded already, and FS by turns. */
 static bool seg_load_inline(const struct insn *i)
 {
 	enum seg s = insn_sreg(i);
@@ -157,31 +184,77 @@ static bool seg_load_inline(const struct insn *i)
 	return !i->has_modrm && !(i->prefixes & INSN_OPSIZE);
 }
 
-static void seg_load(const struct long_ctx *c, struct lower_insn *in, struct place first)
+/* The new selector into R8D, and RCX into R9. */
+static void load_new_selector(const struct long_ctx *c, const struct lower_insn *in, struct place first)
+{
+	const struct insn *i = &in->insn;
+	const uint8_t from_reg[] = {0x44, 0x0f, 0xb7, (uint8_t)(0xc0 | (i->rm & 7))}; /* movzwl %reg,%r8d */
+
+	if (i->has_modrm)
+		emit(c->l, first, from_reg, sizeof(from_reg));
+	else
+		LONG_EMIT(c, first, 0x65, 0x67, 0x44, 0x0f, 0xb7, 0x04, 0x24); /* movzwl %gs:(%esp),%r8d */
+	LONG_EMIT(c, long_inside(c, in, 0), 0x49, 0x89, 0xc9); /* mov %rcx,%r9 */
+}
+
+/* ES, DS, GS: what is loaded already. */
+static void reload(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
 	static const uint8_t load64[] = {0x4c, OPCODE_LOAD};
-	const struct insn *i = &in->insn;
-	bool pop = !i->has_modrm;
-	uint8_t from_reg[] = {0x44, 0x0f, 0xb7, (uint8_t)(0xc0 | (i->rm & 7))}; /* movzwl %reg,%r8d */
-	uint32_t reload = vcpu(c, VCPU_RELOAD + VCPU_RELOAD_LEN * (uint32_t)insn_sreg(i));
+	uint32_t known = vcpu(c, VCPU_RELOAD + VCPU_RELOAD_LEN * (uint32_t)insn_sreg(&in->insn));
 	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX);
 
-	if (pop)
-		LONG_EMIT(c, first, 0x65, 0x67, 0x44, 0x0f, 0xb7, 0x04, 0x24); /* movzwl %gs:(%esp),%r8d */
-	else
-		emit(c->l, first, from_reg, sizeof(from_reg));
-	LONG_EMIT(c, inside, 0x49, 0x89, 0xc9); /* mov %rcx,%r9 */
-	long_hole(c, inside, load64 + 1, 1, REG_CX, reload + VCPU_RELOAD_MINUS_SEL, 0, 0);
+	load_new_selector(c, in, first);
+	long_hole(c, inside, load64 + 1, 1, REG_CX, known + VCPU_RELOAD_MINUS_SEL, 0, 0);
 	LONG_EMIT(c, cx, 0x42, 0x8d, 0x0c, 0x01); /* lea (%rcx,%r8),%ecx */
 	leave_unless_zero(c, in);
-	long_hole(c, cx, load64, 2, 2, reload + VCPU_RELOAD_AT, 0, 0); /* to R10, R11 */
-	long_hole(c, cx, load64, 2, 3, reload + VCPU_RELOAD_MINUS_DESC, 0, 0);
+	long_hole(c, cx, load64, 2, 2, known + VCPU_RELOAD_AT, 0, 0); /* to R10, R11 */
+	long_hole(c, cx, load64, 2, 3, known + VCPU_RELOAD_MINUS_DESC, 0, 0);
 	LONG_EMIT(c, cx, 0x49, 0x8b, 0x0a);	  /* mov (%r10),%rcx */
 	LONG_EMIT(c, cx, 0x4a, 0x8d, 0x0c, 0x19); /* lea (%rcx,%r11),%rcx */
 	leave_unless_zero(c, in);
 	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
-	if (pop)
+	if (!in->insn.has_modrm)
 		long_stack_add(c, inside, 4);
+}
+
+/* FS: one of the two that it held last. R11D leads to it; the store to VCPU_FS_AT loads it. */
+static void switch_fs(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	static const uint8_t store64[] = {0x4c, OPCODE_STORE};
+	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX);
+	size_t jump;
+
+	load_new_selector(c, in, first);
+	load(c, inside, 11, VCPU_FS_AT);
+	load_fs(c, inside, REG_CX, VCPU_FS_MINUS_SEL, false);
+	LONG_EMIT(c, cx, 0x42, 0x8d, 0x0c, 0x01); /* lea (%rcx,%r8),%ecx */
+	LONG_EMIT(c, cx, 0xe3, 0);		  /* jrcxz over the other */
+	jump = c->l->code_len;
+	load_fs(c, cx, 11, VCPU_FS_OTHER, false);
+	load_fs(c, cx, REG_CX, VCPU_FS_MINUS_SEL, false);
+	LONG_EMIT(c, cx, 0x42, 0x8d, 0x0c, 0x01);
+	leave_unless_zero(c, in);
+	if (!c->l->err)
+		c->l->code[jump - 1] = (uint8_t)(c->l->code_len - jump);
+	load_fs(c, cx, 10, VCPU_FS_DESC, true);
+	LONG_EMIT(c, cx, 0x49, 0x8b, 0x0a); /* mov (%r10),%rcx */
+	load_fs(c, cx, 10, VCPU_FS_MINUS_DESC, true);
+	LONG_EMIT(c, cx, 0x4a, 0x8d, 0x0c, 0x11); /* lea (%rcx,%r10),%rcx */
+	leave_unless_zero(c, in);
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
+	load_fs(c, inside, 10, VCPU_FS_THIS, true);
+	long_hole(c, inside, store64, sizeof(store64), 2, vcpu(c, VCPU_FS_AT), 0, 0);
+	if (!in->insn.has_modrm)
+		long_stack_add(c, long_after(in), 4);
+}
+
+static void seg_load(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	if (insn_sreg(&in->insn) == SEG_FS)
+		switch_fs(c, in, first);
+	else
+		reload(c, in, first);
 }
 
 static void cr_read(const struct long_ctx *c, struct lower_insn *in, struct place first)

@@ -14,6 +14,7 @@
 #include "monitor/vmm/gmem.h"
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/io.h"
+#include "monitor/vmm/long_seg.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/mmu.h"
 #include "monitor/vmm/module.h"
@@ -93,55 +94,6 @@ static uint32_t hardware_flags(const struct vm *vm)
 	return vm_long(vm) ? FL_HARDWARE | FL_AC : FL_HARDWARE | FL_TF | FL_AC | FL_NT;
 }
 
-/* Long blocks reach FS and GS through a pointer: to the base, or to where only a fault can come of it. */
-static uint64_t base_pointer(const struct vm *vm, enum seg s)
-{
-	const struct segment *seg = &vm->vcpu.seg[s];
-	uint32_t field = s == SEG_FS ? VCPU_FS_BASE : VCPU_GS_BASE;
-
-	return segment_is_unlimited(seg) ? LONG_BASE + vm->cfg.hole_base + ABI_VCPU_PAGE + field : 1ull << 63;
-}
-
-/* The descriptor that a segment was loaded from, if that was the GDT's and stands where it did; 0 otherwise. */
-static uint64_t loaded_descriptor(const struct vm *vm, const struct segment *s)
-{
-	uint32_t limit = s->attr & ATTR_G ? s->limit >> 12 : s->limit;
-	uint32_t lo = s->base << 16 | (limit & 0xffff);
-	uint32_t hi = (s->base & 0xff000000) | (s->base >> 16 & 0xff) | s->attr | (limit & 0xf0000);
-
-	if (!(s->sel & ~3) || s->sel & 4 || (s->sel | 7) > vm->vcpu.gdtr.limit || !(s->attr & ATTR_P))
-		return 0;
-	return (uint64_t)hi << 32 | lo;
-}
-
-static void prepare_reload(struct vm *vm, enum seg s)
-{
-	const struct segment *seg = &vm->vcpu.seg[s];
-	uint64_t descriptor = loaded_descriptor(vm, seg);
-	struct vcpu_reload *r = &vm_vcpu_page(vm)->reload[s];
-
-	r->descriptor_at = LONG_WINDOW + (uint32_t)(vm->vcpu.gdtr.base + (seg->sel & ~7u));
-	r->minus_descriptor = -descriptor;
-	r->minus_sel = descriptor ? -(uint32_t)seg->sel : 1;
-}
-
-static void prepare_long(struct vm *vm)
-{
-	static const uint8_t reloaded[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
-	struct vcpu_page *page = vm_vcpu_page(vm);
-	struct world *w = &vm->vmm->world;
-
-	page->fs_base = vm->vcpu.seg[SEG_FS].base;
-	page->gs_base = vm->vcpu.seg[SEG_GS].base;
-	page->fs_at = base_pointer(vm, SEG_FS);
-	page->gs_at = base_pointer(vm, SEG_GS);
-	for (unsigned i = 0; vm->vcpu.cpl != 3 && i < ARRAY_LEN(reloaded); i++)
-		prepare_reload(vm, reloaded[i]);
-	w->cs = ABI_HOST_CS64;
-	w->ss = ABI_HOST_DS;
-	w->soft = (uint64_t)soft_present(vm)->shadow.soft;
-}
-
 void run_prepare(struct vm *vm)
 {
 	struct vcpu *v = &vm->vcpu;
@@ -159,10 +111,12 @@ void run_prepare(struct vm *vm)
 	page->cr2 = v->cr2;
 	page->cr3 = v->cr3;
 	page->cr4 = v->cr4;
-	if (vm_long(vm))
-		prepare_long(vm);
-	else
+	if (vm_long(vm)) {
+		long_seg_enter(vm);
+		w->soft = (uint64_t)soft_present(vm)->shadow.soft;
+	} else {
 		shadow_seg_enter(vm);
+	}
 	for (unsigned r = 0; r < 8; r++)
 		w->gpr[r] = v->gpr[r];
 	w->iret.rip = v->eip;
@@ -189,7 +143,10 @@ bool run_collect(struct vm *vm)
 	if (v->cpl != 3)
 		v->eflags = (v->eflags & ~(uint32_t)FL_IF) | ((vm_vcpu_page(vm)->if_delta + FL_IF) & FL_IF);
 	v->eflags &= ~(uint32_t)FL_RF; /* lasts for one instruction */
-	return !vm_long(vm) && shadow_seg_leave(vm);
+	if (!vm_long(vm))
+		return shadow_seg_leave(vm);
+	long_seg_leave(vm);
+	return false;
 }
 
 /*

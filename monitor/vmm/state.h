@@ -191,6 +191,8 @@ struct vmm_state {
 	struct segment hw_seg[SEG_COUNT]; /* what hw_sel stands for */
 	uint16_t hw_sel[SEG_COUNT];
 	uint8_t hw_cpl, hw_valid;
+	struct segment fs[2]; /* what FS held last, as vcpu_page.fs has it (long_seg.c) */
+	uint8_t fs_now;	      /* the one that it holds */
 	struct log_entry log[LOG_SIZE];
 	uint64_t log_head;
 	uint64_t baton_seq;

@@ -258,6 +258,8 @@ static uint32_t ln_site(uint8_t kind, uint32_t guest, uint32_t jump)
 	return ln.n_sites++;
 }
 
+#define LN_FS(which) (LN_BASE + LN_HOLE + ABI_VCPU_PAGE + VCPU_FS + (which) * VCPU_FS_LEN)
+
 /* How every program finds it. */
 static struct vcpu_page ln_page = {
     .sel = {0x7b, 0x60, 0x68, 0x7b, 0xd8, 0xe0},
@@ -265,9 +267,10 @@ static struct vcpu_page ln_page = {
     .cr2 = 0x1234000,
     .cr3 = 0x5678000,
     .cr4 = 0x690,
-    .fs_base = LN_FS_BASE,
     .gs_base = LN_GS_BASE,
-    .fs_at = LN_BASE + LN_HOLE + ABI_VCPU_PAGE + VCPU_FS_BASE,
+    .fs_at = LN_FS(0),
+    .fs = {{.base = LN_FS_BASE, .sel = 0xd8, .this = LN_FS(0), .other = (uint32_t)LN_FS(1), .minus_sel = 1},
+	   {.this = LN_FS(1), .other = (uint32_t)LN_FS(0), .minus_sel = 1}},
     .gs_at = LN_BASE + LN_HOLE + ABI_VCPU_PAGE + VCPU_GS_BASE,
 };
 

@@ -647,6 +647,96 @@ LONG_TEST(the_shadow_of_sti_covers_the_next)
 	EXPECT_EQ("shadowed points", shadowed, 6u);
 }
 
+/* --- loads of segments ------------------------------------------------------------------------------------- */
+
+static uint64_t descriptors[3]; /* of the tests' GDT: null, 0xd8, 0x7b */
+
+/* FS holds `fs_now` of 0xd8 and null; GS and DS 0x7b. */
+static void start_segments(unsigned fs_now)
+{
+	static const struct vcpu_page before = {.sel = {0x7b, 0x60, 0x68, 0x7b, 0xd8, 0x7b}};
+	const uint64_t data = 0x00cf93000000ffff;
+	const struct vcpu_reload loaded = {
+	    .descriptor_at = (uintptr_t)&descriptors[2], .minus_descriptor = -data, .minus_sel = -0x7bu};
+
+	descriptors[1] = data | 0x48000000ull << 16;
+	descriptors[2] = data;
+	memcpy(ln_page.sel, before.sel, sizeof(before.sel));
+	ln_page.fs[0].minus_sel = -0xd8u;
+	ln_page.fs[0].descriptor_at = (uintptr_t)&descriptors[1];
+	ln_page.fs[0].minus_descriptor = -descriptors[1];
+	ln_page.fs[1].minus_sel = 0;
+	ln_page.fs[1].this = 1ull << 63 | LN_FS(1);
+	ln_page.fs[1].descriptor_at = (uintptr_t)&descriptors[0];
+	ln_page.fs_at = ln_page.fs[fs_now].this;
+	ln_page.reload[SEG_DS] = ln_page.reload[SEG_GS] = loaded;
+}
+
+LONG_TEST(segments_are_loaded_inline)
+{
+	/* clang-format off */
+	static const struct {
+		struct form form;
+		unsigned before, after; /* which FS */
+	} loads[] = {
+	    {{"mov to FS, the same", B("\xb8\xd8\x00\x00\x00\x8e\xe0\x8c\xe3"), {R(AX, 0xd8), R(BX, 0xd8)}}, 0, 0},
+	    {{"mov to FS, the other", B("\xb8\x00\x00\x00\x00\x8e\xe0\x8c\xe3"), {R(AX, 0), R(BX, 0)}}, 0, 1},
+	    {{"mov to FS and use", B("\xb8\xd8\x00\x00\x00\x8e\xe0\x64\x8b\x15\x10\x00\x00\x00"),
+	      {R(AX, 0xd8), R(DX, T(0x10))}}, 1, 0},
+	    {{"mov to FS from ECX", B("\xb9\x00\x00\x00\x00\x8e\xe1\x8c\xe1"), {R(CX, 0)}}, 0, 1},
+	    {{"mov from FS, 16 bits", B("\x66\x8c\xe3"), {R(BX, (BX0 & 0xffff0000) | 0xd8)}}, 0, 0},
+	    {{"push and pop FS", B("\x0f\xa0\x0f\xa1"), {M(SP0 - 4, 0xd8)}}, 0, 0},
+	    {{"pop FS, the other", B("\x68\xd8\x00\x55\x00\x0f\xa1\x0f\xa0\x5b"), {M(SP0 - 4, 0xd8), R(BX, 0xd8)}}, 1, 0},
+	    {{"there and back", B("\x6a\x00\x68\xd8\x00\x00\x00\x0f\xa1\x0f\xa1"), {M(SP0 - 4, 0), M(SP0 - 8, 0xd8)}}, 1, 1},
+	    {{"mov to DS", B("\xb8\x7b\x00\x00\x00\x8e\xd8"), {R(AX, 0x7b)}}, 0, 0},
+	    {{"pop GS", B("\x6a\x7b\x0f\xa9"), {M(SP0 - 4, 0x7b)}}, 0, 0},
+	};
+	/* clang-format on */
+	const struct vcpu_page page = ln_page;
+
+	if (ln.view != VIEW_SUPERVISOR)
+		return;
+	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++) {
+		start_segments(loads[i].before);
+		kick_form(&loads[i].form);
+		EXPECT_EQ("FS", (uint32_t)ln_vcpu()->fs_at, (uint32_t)LN_FS(loads[i].after));
+	}
+	ln_page = page;
+}
+
+LONG_TEST(segments_that_the_monitor_has_to_load)
+{
+	static const struct form loads[] = {
+	    {"mov to FS, unknown", B("\x8e\xe0"), {{0}}},
+	    {"pop FS, unknown", B("\x0f\xa1"), {{0}}},
+	    {"pop FS, a new descriptor", B("\x0f\xa1"), {M(SP0, 0xd8)}},
+	    {"pop FS, the null one with RPL 3", B("\x0f\xa1"), {M(SP0, 3)}},
+	    {"mov to DS, unknown", B("\x8e\xd8"), {{0}}},
+	    {"pop GS, a new descriptor", B("\x0f\xa9"), {M(SP0, 0x7b)}},
+	};
+	const struct vcpu_page page = ln_page;
+
+	if (ln.view != VIEW_SUPERVISOR)
+		return;
+	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++) {
+		struct long_run r;
+
+		start_segments(1);
+		descriptors[1] ^= 1ull << 56;
+		descriptors[2] ^= 1ull << 56;
+		ln_reset();
+		start_form(&loads[i], &r);
+		if (loads[i].change[0].kind == MEMORY)
+			memcpy(ln_at(SP0), &loads[i].change[0].value, 4);
+		if (!ln_run(&r, 10) || r.end != LONG_ENDED_SITE)
+			fail_case("the end", r.end, LONG_ENDED_SITE);
+		EXPECT_EQ("eip", r.eip, LN_TEXT);
+		expect_state(&r, loads[i].change, 1);
+		EXPECT_EQ("FS", (uint32_t)ln_vcpu()->fs_at, (uint32_t)LN_FS(1));
+	}
+	ln_page = page;
+}
+
 /* --- one instruction out of line ---------------------------------------------------------------------------- */
 
 #define BOUNCE (LN_HOLE + 0x2000) /* a page of the hole */
@@ -795,6 +885,8 @@ int main(void)
 	    cmocka_unit_test(sensitive_ones_inline),
 	    cmocka_unit_test(others_leave),
 	    cmocka_unit_test(the_shadow_of_sti_covers_the_next),
+	    cmocka_unit_test(segments_are_loaded_inline),
+	    cmocka_unit_test(segments_that_the_monitor_has_to_load),
 	    cmocka_unit_test(steps_take_their_operand_elsewhere),
 	    cmocka_unit_test(steps_that_are_refused),
 	    cmocka_unit_test(full_buffers),

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* See long_seg.h. */
+#include "monitor/vmm/long_seg.h"
+
+#include "monitor/vmm/descriptor.h"
+#include "monitor/vmm/shadow_seg.h"
+#include "monitor/vmm/state.h"
+
+#define NOWHERE (1ull << 63) /* added to a host address: only a fault can come of it */
+
+static uint32_t fs_field(const struct vm *vm, unsigned which)
+{
+	return vm->cfg.hole_base + ABI_VCPU_PAGE + VCPU_FS + which * VCPU_FS_LEN;
+}
+
+/* --- loads that need nothing done ---------------------------------------------------------------------------- */
+
+/* The descriptor that a segment was loaded from, if that was the GDT's and stands where it did; 0 otherwise. */
+static uint64_t loaded_descriptor(const struct vm *vm, const struct segment *s)
+{
+	uint32_t limit = s->attr & ATTR_G ? s->limit >> 12 : s->limit;
+	uint32_t lo = s->base << 16 | (limit & 0xffff);
+	uint32_t hi = (s->base & 0xff000000) | (s->base >> 16 & 0xff) | s->attr | (limit & 0xf0000);
+
+	if (sel_null(s->sel) || sel_local(s->sel) || (s->sel | 7u) > vm->vcpu.gdtr.limit || !(s->attr & ATTR_P))
+		return 0;
+	return (uint64_t)hi << 32 | lo;
+}
+
+static uint64_t descriptor_at(const struct vm *vm, const struct segment *s)
+{
+	return LONG_WINDOW + (uint32_t)(vm->vcpu.gdtr.base + (s->sel & ~7u));
+}
+
+static void enter_reload(struct vm *vm, enum seg s)
+{
+	const struct segment *seg = &vm->vcpu.seg[s];
+	uint64_t descriptor = loaded_descriptor(vm, seg);
+	struct vcpu_reload *r = &vm_vcpu_page(vm)->reload[s];
+
+	r->descriptor_at = descriptor_at(vm, seg);
+	r->minus_descriptor = -descriptor;
+	r->minus_sel = descriptor ? -(uint32_t)seg->sel : 1;
+}
+
+/* --- FS -------------------------------------------------------------------------------------------------------- */
+
+static bool same(const struct segment *a, const struct segment *b)
+{
+	return a->sel == b->sel && a->base == b->base && a->limit == b->limit && a->attr == b->attr;
+}
+
+static bool is_null(const struct segment *s)
+{
+	return sel_null(s->sel) && !(s->attr & ATTR_P);
+}
+
+static void enter_fs_load(struct vm *vm, unsigned which)
+{
+	const struct segment *seg = &vm->vmm->fs[which];
+	struct vcpu_fs *f = &vm_vcpu_page(vm)->fs[which];
+	uint64_t descriptor = loaded_descriptor(vm, seg);
+
+	f->descriptor_at = descriptor_at(vm, seg);
+	f->minus_descriptor = -descriptor;
+	f->minus_sel = descriptor ? -(uint32_t)seg->sel : 1;
+	if (is_null(seg)) { /* it has no descriptor that could change */
+		f->descriptor_at = LONG_BASE + vm->cfg.hole_base + ABI_VCPU_PAGE + offsetof(struct vcpu_page, zero);
+		f->minus_sel = -(uint32_t)seg->sel;
+	}
+}
+
+static void enter_fs(struct vm *vm)
+{
+	struct vmm_state *st = vm->vmm;
+	const struct segment *seg = &vm->vcpu.seg[SEG_FS];
+	struct vcpu_page *page = vm_vcpu_page(vm);
+
+	if (!same(&st->fs[st->fs_now], seg)) {
+		st->fs_now ^= 1;
+		st->fs[st->fs_now] = *seg;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		struct vcpu_fs *f = &page->fs[i];
+
+		f->base = st->fs[i].base;
+		f->sel = st->fs[i].sel;
+		f->this = LONG_BASE + fs_field(vm, i) + (segment_is_unlimited(&st->fs[i]) ? 0 : NOWHERE);
+		f->other = fs_field(vm, !i);
+		if (vm->vcpu.cpl != 3)
+			enter_fs_load(vm, i);
+	}
+	page->fs_at = page->fs[st->fs_now].this;
+}
+
+void long_seg_leave(struct vm *vm)
+{
+	struct vmm_state *st = vm->vmm;
+
+	st->fs_now = (uint32_t)vm_vcpu_page(vm)->fs_at == fs_field(vm, 1);
+	vm->vcpu.seg[SEG_FS] = st->fs[st->fs_now];
+}
+
+/* --- all of them ----------------------------------------------------------------------------------------------- */
+
+void long_seg_enter(struct vm *vm)
+{
+	static const uint8_t reloaded[] = {SEG_ES, SEG_DS, SEG_GS};
+	const struct segment *gs = &vm->vcpu.seg[SEG_GS];
+	struct vcpu_page *page = vm_vcpu_page(vm);
+
+	enter_fs(vm);
+	page->gs_base = gs->base;
+	page->gs_at = LONG_BASE + vm->cfg.hole_base + ABI_VCPU_PAGE + VCPU_GS_BASE + (segment_is_unlimited(gs) ? 0 : NOWHERE);
+	for (unsigned i = 0; vm->vcpu.cpl != 3 && i < ARRAY_LEN(reloaded); i++)
+		enter_reload(vm, reloaded[i]);
+	vm->vmm->world.cs = ABI_HOST_CS64;
+	vm->vmm->world.ss = ABI_HOST_DS;
+}
