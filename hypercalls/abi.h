@@ -99,6 +99,8 @@
 #define VCPU_FS_MINUS_DESC 24 /* 64 bits: 0 - its bytes */
 #define VCPU_FS_MINUS_SEL 32  /* as in VCPU_RELOAD */
 #define VCPU_FS_OTHER 36      /* the low half of where the other one is */
+#define VCPU_X87_OPERAND 0x160 /* of the last x87 instruction whose operand a 64-bit block had to move: its offset, */
+#define VCPU_X87_OPCODE 0x164  /* and the instruction's opcode, as FOP (SDM 1 8.1.9) */
 
 /* Services for a guest that knows where it runs (GATE_CALL, VMCALL, VMMCALL). */
 #define ABI_CALL_BASE 0x50560000 /* "PV": apart from the numbers of KVM, whose clock signature CPUID shows */
@@ -135,6 +137,7 @@ struct vcpu_page {
 		uint64_t this, descriptor_at, minus_descriptor;
 		uint32_t minus_sel, other;
 	} fs[2];
+	uint32_t x87_operand, x87_opcode;
 };
 
 _Static_assert(offsetof(struct vcpu_page, target) == VCPU_TARGET, "abi.h");
@@ -156,6 +159,8 @@ _Static_assert(offsetof(struct vcpu_fs, descriptor_at) == VCPU_FS_DESC, "abi.h")
 _Static_assert(offsetof(struct vcpu_fs, minus_descriptor) == VCPU_FS_MINUS_DESC, "abi.h");
 _Static_assert(offsetof(struct vcpu_fs, minus_sel) == VCPU_FS_MINUS_SEL, "abi.h");
 _Static_assert(offsetof(struct vcpu_fs, other) == VCPU_FS_OTHER, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, x87_operand) == VCPU_X87_OPERAND, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, x87_opcode) == VCPU_X87_OPCODE, "abi.h");
 #endif
 
 #endif

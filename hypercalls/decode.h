@@ -100,6 +100,39 @@ static inline enum seg insn_sreg(const struct insn *insn)
 	return (enum seg)(insn->opcode >> 3 & 7);
 }
 
+/*
+ * The x87 keeps pointers to its last instruction and to that one's operand (SDM 1 8.1.8). Does the instruction store them:
+ * FNSTENV, FNSAVE; FXSAVE, XSAVE, XSAVEOPT, XSAVEC?
+ */
+static inline bool insn_stores_x87_pointers(const struct insn *insn)
+{
+	unsigned reg = insn->reg & 7, others = INSN_OPSIZE | INSN_REP | INSN_REPNE; /* CLWB, PTWRITE and kin */
+
+	if (!insn->has_mem)
+		return false;
+	if (insn->map == 0)
+		return (insn->opcode == 0xd9 || insn->opcode == 0xdd) && reg == 6;
+	return insn->map == 1 && !(insn->prefixes & others) &&
+	       ((insn->opcode == 0xae && (reg == 0 || reg == 4 || reg == 6)) || (insn->opcode == 0xc7 && reg == 4));
+}
+
+/* Does it move the one to the operand, as x87 instructions with one do but for control instructions? */
+static inline bool insn_sets_x87_operand(const struct insn *insn)
+{
+	unsigned reg = insn->reg & 7;
+
+	if (insn->map != 0 || insn->opcode < 0xd8 || insn->opcode > 0xdf || !insn->has_mem)
+		return false;
+	/* FLDENV FLDCW FNSTENV FNSTCW, FRSTOR FNSAVE FNSTSW */
+	return !(insn->opcode == 0xd9 && reg >= 4) && !(insn->opcode == 0xdd && (reg == 4 || reg >= 6));
+}
+
+/* What the x87 keeps of an instruction's opcode, SDM 1 8.1.9. */
+static inline uint32_t insn_x87_opcode(const struct insn *insn)
+{
+	return (uint32_t)(insn->opcode & 7) << 8 | (uint32_t)insn->mod << 6 | (insn->reg & 7u) << 3 | (insn->rm & 7u);
+}
+
 static inline bool insn_is_sensitive(const struct insn *insn)
 {
 	return insn->op != 0;

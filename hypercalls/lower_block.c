@@ -158,7 +158,8 @@ enum lower_shape lower_block_shape(const struct insn *i)
 	/* XBEGIN holds a relative address that is no branch here. */
 	bool xbegin = i->map == 0 && i->opcode == 0xc7 && i->has_modrm && i->mod == 3 && i->reg == 7;
 
-	if (i->width != 32 || xbegin)
+	/* What it stores may be an address in a block: the monitor puts that right first. */
+	if (i->width != 32 || xbegin || insn_stores_x87_pointers(i))
 		return LOWER_ALONE;
 	if (policy_is_replaced(i->op))
 		return i->flow == FLOW_NEXT ? LOWER_GOES_ON : LOWER_ENDS;

@@ -17,10 +17,17 @@
 #define PREFIX_ADDRESS 0x67
 #define OPCODE_JMP 0xe9
 
+bool lower_long_checks_x87(const struct insn *i)
+{
+	return i->width == 32 && i->map == 1 && insn_stores_x87_pointers(i);
+}
+
 enum lower_shape lower_long_shape(const struct insn *i)
 {
 	enum lower_shape shape = lower_block_shape(i);
 
+	if (lower_long_checks_x87(i))
+		return long_can(i) ? LOWER_GOES_ON : LOWER_ALONE;
 	if (shape == LOWER_ALONE || policy_is_replaced(i->op))
 		return shape;
 	if (i->flow == FLOW_LOOP && i->adsize == 2)
@@ -189,6 +196,8 @@ static void lower_one(const struct long_ctx *c, struct lower_insn *in, struct pl
 		break;
 	default:
 		long_plain(c, in, first);
+		if (lower_long_checks_x87(i))
+			long_check_x87(c, in);
 	}
 }
 
@@ -258,7 +267,8 @@ int lower_long_step(struct lower *l, struct lower_insn *insn, enum lower_view vi
 
 	l->err = 0;
 	l->long_code = true;
-	if (lower_block_shape(i) != LOWER_GOES_ON || policy_is_replaced(i->op) || i->flow != FLOW_NEXT || !can)
+	if ((lower_block_shape(i) != LOWER_GOES_ON && !insn_stores_x87_pointers(i)) || policy_is_replaced(i->op) ||
+	    i->flow != FLOW_NEXT || !can)
 		return l->err = -EOPNOTSUPP;
 	insn->pad = insn->resume = MANIFEST_NONE;
 	insn->start = emit_here(l);

@@ -64,6 +64,12 @@ enum lower_shape lower_long_soft_shape(const struct lower_insn *in);
 bool lower_long_soft_leaves(const struct insn *insn);
 
 /*
+ * FXSAVE, XSAVE and kin: after it, the block leaves by its site if the instruction pointer that it stored looks like one
+ * of a block. (Some processors store one only while an exception is pending.)
+ */
+bool lower_long_checks_x87(const struct insn *insn);
+
+/*
  * As lower_block(), for code that runs in `view`. Indirect branches find their target in the lookup table at `table` (a
  * 32-bit address in the hole, LOWER_SLOTS struct lower_slot) or leave through x->lookup or x->lookup_return, which
  * lower_long_miss() made. At every emitted instruction the guest's registers, taken to 32 bits, are exactly those of

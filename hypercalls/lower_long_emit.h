@@ -111,6 +111,8 @@ void long_instruction(const struct long_ctx *c, const struct lower_insn *in, str
 /* An instruction that falls through and is not sensitive: has it a form, and the form. */
 bool long_can(const struct insn *i);
 void long_plain(const struct long_ctx *c, const struct lower_insn *in, struct place first);
+/* Behind an instruction that lower_long_checks_x87(): leave if it stored an instruction pointer into a block. */
+void long_check_x87(const struct long_ctx *c, struct lower_insn *in);
 
 /*
  * The guest's memory operand of `in`, loaded into or stored from (opcode 8B, 89) register `reg`, R9D to R15D included;

@@ -77,14 +77,15 @@ bool long_can(const struct insn *i)
 /* --- addresses --------------------------------------------------------------------------------------------- */
 
 /* 16 bits of address: lea disp(base,index),%r8d; movzwl %r8w,%r8d */
-static void load_narrow(const struct long_ctx *c, const struct lower_insn *in, struct place at, uint32_t disp)
+static void load_narrow(const struct long_ctx *c, const struct lower_insn *in, struct place at, struct place then,
+			uint32_t disp)
 {
 	const struct insn *i = &in->insn;
 	struct long_bytes o = {.n = 0};
 
 	long_put_lea(&o, 8, i->base, i->index, 1, disp);
 	emit(c->l, at, o.b, o.n);
-	LONG_EMIT(c, long_inside(c, in, 0), 0x45, 0x0f, 0xb7, 0xc0);
+	LONG_EMIT(c, then, 0x45, 0x0f, 0xb7, 0xc0);
 }
 
 /* The base of FS or GS into R9D; R9 alone faults while an access has to be looked at. */
@@ -113,7 +114,7 @@ static void load_address(const struct long_ctx *c, const struct lower_insn *in, 
 	if (is_pop_operand(i) && base == REG_SP) /* SDM 2B POP: computed after ESP has moved */
 		disp += i->opsize;
 	if (i->adsize == 2) {
-		load_narrow(c, in, first, disp);
+		load_narrow(c, in, first, inside, disp);
 		first = inside;
 		if (!based)
 			return;
@@ -538,13 +539,85 @@ static bool special(const struct long_ctx *c, const struct lower_insn *in, struc
 	return true;
 }
 
+/* --- what the x87 remembers -------------------------------------------------------------------------------- */
+
+/* The offset of an operand at FS or GS; others are flat, and R8 has it. */
+static void load_offset(const struct long_ctx *c, const struct lower_insn *in, struct place at)
+{
+	const struct insn *i = &in->insn;
+	struct long_bytes o = {.n = 0};
+
+	if (!is_based(i))
+		return;
+	if (i->adsize == 2) {
+		load_narrow(c, in, at, at, (uint32_t)i->disp);
+		return;
+	}
+	long_put_lea(&o, 8, i->base, i->index, i->scale, (uint32_t)i->disp);
+	emit(c->l, at, o.b, o.n);
+}
+
+/* Behind the instruction, which may fault: before it the pointers are still those of another. */
+static void note_x87_operand(const struct long_ctx *c, const struct lower_insn *in)
+{
+	static const uint8_t store[] = {0x44, OPCODE_STORE}, mov[] = {0xc7};
+	const uint32_t page = c->l->hole_base + ABI_VCPU_PAGE;
+	const struct place after = long_after(in);
+
+	load_offset(c, in, after);
+	long_hole(c, after, store, sizeof(store), 0, page + VCPU_X87_OPERAND, 0, 0);
+	long_hole(c, after, mov, sizeof(mov), 0, page + VCPU_X87_OPCODE, insn_x87_opcode(&in->insn), 4);
+}
+
+/*
+ * The stored pointer, less where blocks begin, is below their size if its top byte is 0. (Done again, the store does no
+ * harm.)
+ */
+void long_check_x87(const struct long_ctx *c, struct lower_insn *in)
+{
+	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX);
+	struct long_bytes o = {.n = 0};
+
+	_Static_assert(ABI_BLOCKS_SIZE == 1 << 24, "a top byte of 0");
+	if (!in->soft)
+		load_address(c, in, inside);
+	long_put_access(c, &o, in->soft ? OPERAND_SOFT : OPERAND_R8);
+	long_put(&o, REX | REX_R | long_operand_rex(in->soft ? OPERAND_SOFT : OPERAND_R8));
+	long_put(&o, OPCODE_LOAD);
+	long_put(&o, in->soft ? 0x54 : 0x50); /* mov 8(%r8),%r10d or 8(%r8,%r9) */
+	if (in->soft)
+		long_put(&o, 0x08);
+	long_put(&o, 8);
+	emit(c->l, inside, o.b, o.n);
+	o.n = 0;
+	long_put_lea(&o, 10, 10, REG_NONE, 0, -(c->l->hole_base + ABI_BLOCKS));
+	emit(c->l, inside, o.b, o.n);
+	LONG_EMIT(c, inside, 0x41, 0x0f, 0xca);	  /* bswap %r10d */
+	LONG_EMIT(c, inside, 0x49, 0x89, 0xc9);	  /* mov %rcx,%r9 */
+	LONG_EMIT(c, inside, 0x41, 0x0f, 0xb6, 0xca); /* movzbl %r10b,%ecx */
+	LONG_EMIT(c, cx, 0xe3, 2);		  /* jrcxz over the jump */
+	LONG_EMIT(c, cx, 0xeb, 8);		  /* jmp over the exit */
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9);	  /* mov %r9,%rcx */
+	emit_exit(c->l, in, inside);
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9);
+}
+
 void long_plain(const struct long_ctx *c, const struct lower_insn *in, struct place first)
 {
+	const struct insn *i = &in->insn;
+	bool sets = insn_sets_x87_operand(i), moved;
 	enum long_operand where = OPERAND_GUEST;
 
-	if (in->insn.map == 0 && special(c, in, first))
+	if (i->map == 0 && special(c, in, first))
 		return;
-	if (in->insn.has_mem && !long_address_only(&in->insn))
+	if (i->has_mem && !long_address_only(i))
 		where = find_operand(c, in, &first);
+	moved = sets && (where == OPERAND_R8 || where == OPERAND_SOFT);
+	if (moved)
+		first.flags |= POINT_X87_MOVED;
+	else if (sets && i->mod == 0 && i->adsize == 4 && (i->rm & 7) == 5)
+		first.flags |= POINT_X87_ABSOLUTE;
 	long_instruction(c, in, first, where);
+	if (moved)
+		note_x87_operand(c, in);
 }

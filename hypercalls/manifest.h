@@ -68,6 +68,8 @@ enum point_flags {
 	POINT_R9_SP = 8,    /* long blocks only (lower_long.h): ESP is in R9D */
 	POINT_R9_CX = 16,   /* the same: ECX is in R9D */
 	POINT_R11_CX = 32,  /* the same: ECX is in R11D */
+	POINT_X87_MOVED = 64, /* the same, of an x87 instruction: its operand was moved, VCPU_X87_OPERAND tells from where */
+	POINT_X87_ABSOLUTE = 128, /* the same: the guest's ModRM has 5 in rm, where the block's has 4 */
 };
 struct manifest_point {
 	uint32_t stub;	/* address of the stub instruction */

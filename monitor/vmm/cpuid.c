@@ -27,6 +27,7 @@
 #define L1C_XSAVE BIT(26)
 #define L1C_OSXSAVE BIT(27)		      /* follows the guest's CR4, not the host's */
 #define L1C_AVX (BIT(12) | BIT(28) | BIT(29)) /* FMA AVX F16C */
+#define L7B_NO_FCS_FDS BIT(13) /* a 64-bit host forgets them at each switch of tasks */
 #define L7B_AVX BIT(5)			      /* AVX2 */
 #define L7B_AVX512 (BIT(16) | BIT(17) | BIT(21) | BIT(28) | BIT(30) | BIT(31)) /* F DQ IFMA CD BW VL */
 #define L7C_AVX (BIT(9) | BIT(10))					       /* VAES VPCLMULQDQ */
@@ -62,7 +63,7 @@ static const struct allow {
 	{7, 0, {
 		1,				/* highest subleaf */
 		BIT(3) | BIT(8) | BIT(9) |	/* BMI1 BMI2 ERMS */
-		BIT(6) | BIT(13) |		/* FDP_EXCPTN_ONLY, no FCS/FDS: how the FPU is, not what it has */
+		BIT(6) | L7B_NO_FCS_FDS |	/* FDP_EXCPTN_ONLY, no FCS/FDS: how the FPU is, not what it has */
 		BIT(18) | BIT(19) |		/* RDSEED ADX */
 		BIT(23) | BIT(24) | BIT(29) |	/* CLFLUSHOPT CLWB SHA */
 		L7B_AVX | L7B_AVX512,
@@ -143,6 +144,8 @@ static void apply_xcr0(const struct vm *vm, uint32_t leaf, uint32_t subleaf, uin
 			out[CPUID_ECX] |= L1C_OSXSAVE;
 		break;
 	case 7:
+		if (subleaf == 0)
+			out[CPUID_EBX] |= L7B_NO_FCS_FDS;
 		drop(&out[CPUID_EAX], subleaf == 0 || xsave, L71A_AVX);
 		drop(&out[CPUID_EAX], subleaf == 0 || avx512, L71A_AVX512);
 		drop(&out[CPUID_EBX], xsave, L7B_AVX);

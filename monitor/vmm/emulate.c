@@ -123,19 +123,23 @@ int segment_address(struct vm *vm, enum seg seg, uint32_t offset, uint32_t size,
 	return 0;
 }
 
-int operand_address(struct vm *vm, const struct insn *insn, uint32_t offset, uint32_t size, unsigned access,
-		    struct gva *at)
+uint32_t operand_offset(const struct vcpu *v, const struct insn *insn)
 {
-	const struct vcpu *v = &vm->vcpu;
-	uint32_t ea = (uint32_t)insn->disp + offset;
+	uint32_t ea = (uint32_t)insn->disp;
 
 	if (insn->base != REG_NONE)
 		ea += v->gpr[insn->base];
 	if (insn->index != REG_NONE)
 		ea += v->gpr[insn->index] * insn->scale;
-	if (insn->adsize == 2)
-		ea &= 0xffff;
-	return segment_address(vm, insn->seg, ea, size, access, at);
+	return insn->adsize == 2 ? ea & 0xffff : ea;
+}
+
+int operand_address(struct vm *vm, const struct insn *insn, uint32_t offset, uint32_t size, unsigned access,
+		    struct gva *at)
+{
+	uint32_t ea = operand_offset(&vm->vcpu, insn) + offset;
+
+	return segment_address(vm, insn->seg, insn->adsize == 2 ? ea & 0xffff : ea, size, access, at);
 }
 
 int memory_read(struct vm *vm, const struct insn *insn, uint32_t offset, void *buf, uint32_t size)

@@ -27,6 +27,8 @@ int emulate_fetch(struct vm *vm, struct insn *insn, uint8_t *bytes);
 
 /* --- for handlers ------------------------------------------------------------------------------------------ */
 
+/* The memory operand's offset in its segment. */
+uint32_t operand_offset(const struct vcpu *v, const struct insn *insn);
 /* Linear address of the memory operand's byte `offset`, segment checks done for size bytes and ACCESS_WRITE. */
 int operand_address(struct vm *vm, const struct insn *insn, uint32_t offset, uint32_t size, unsigned access,
 		    struct gva *at);

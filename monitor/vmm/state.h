@@ -178,6 +178,15 @@ struct worker {
 	} ldt_named[LDT_NAMED]; /* what this process has in its named slots; 0, 0 nothing */
 };
 
+/* --- x87 (x87.c) ------------------------------------------------------------------------------------------ */
+
+struct x87_env { /* as FNSTENV stores it in 32-bit protected mode, SDM 1 figure 8-9 */
+	uint32_t control, status, tag, ip;
+	uint16_t cs, op;
+	uint32_t dp;
+	uint16_t ds, reserved;
+};
+
 struct translate; /* translate_state.h */
 struct modules;	  /* module_state.h */
 
@@ -219,6 +228,7 @@ struct vmm_state {
 	uint8_t last_exit;	  /* enum exit_reason, for the cycle counts */
 	uint8_t last_share;	  /* enum time_share of what happened since the guest was left */
 	uint32_t resume_hint, resume_eip; /* stub address that continues behind the last pad, valid for that eip */
+	struct x87_env x87; /* with fpu: hosts differ in when XSAVE stores the pointers */
 	uint8_t fpu[16384] __attribute__((aligned(64)));
 };
 

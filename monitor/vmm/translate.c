@@ -12,6 +12,7 @@
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/trace.h"
 #include "monitor/vmm/translate_state.h"
+#include "monitor/vmm/x87.h"
 
 /* --- set-up (in the VMX process) --------------------------------------------------------------------------- */
 
@@ -115,6 +116,7 @@ bool translate_ready(const struct vm *vm)
 static void reset(struct vm *vm)
 {
 	vm->stats.block_flushes++;
+	x87_settle(vm);
 	cache_reset(vm);
 }
 
@@ -267,6 +269,12 @@ void translate_exit(struct vm *vm, uint32_t number)
 		break;
 	case SITE_SOFT:
 		soft_site(vm);
+		break;
+	case SITE_X87: /* once more, out of line: that settles it */
+		vm->vcpu.eip = s->guest;
+		run_count(vm, EXIT_BLOCK_CALL);
+		trace_exit(vm, "x87");
+		vm->vmm->step_once = 1;
 		break;
 	case SITE_BRANCH:
 		vm->vcpu.eip = s->guest;

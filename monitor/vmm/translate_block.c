@@ -149,8 +149,14 @@ static bool has_site(const struct lower_insn *in)
 {
 	const struct insn *i = &in->insn;
 
-	return policy_is_replaced(i->op) ||
-	       (in->soft && lower_long_soft_leaves(i));
+	return policy_is_replaced(i->op) || lower_long_checks_x87(i) || (in->soft && lower_long_soft_leaves(i));
+}
+
+static enum site_kind kind_of(const struct insn *i)
+{
+	if (insn_is_sensitive(i))
+		return SITE_EMULATE;
+	return lower_long_checks_x87(i) ? SITE_X87 : SITE_STRING;
 }
 
 static bool number_sites(struct translate *t, struct gather *g, uint32_t *n_sites)
@@ -171,7 +177,7 @@ static void record_sites(struct translate *t, const struct gather *g, const stru
 			continue;
 		t->insn[t->n_insns] = in->insn;
 		t->site[in->site - TRANSLATE_SITE] = (struct site){
-		    .kind = insn_is_sensitive(&in->insn) ? SITE_EMULATE : SITE_STRING, .guest = in->va, .resume = in->resume, .insn = t->n_insns++};
+		    .kind = kind_of(&in->insn), .guest = in->va, .resume = in->resume, .insn = t->n_insns++};
 	}
 	for (size_t n = 0; n < x->n; n++)
 		t->site[x->exit[n].site - TRANSLATE_SITE] = (struct site){.kind = SITE_BRANCH,

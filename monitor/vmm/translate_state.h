@@ -44,7 +44,7 @@ struct block_page {	      /* a linear page as it was mapped when code was transl
 	bool user; /* code of CPL 3 comes from it */
 };
 
-enum site_kind { SITE_NONE, SITE_EMULATE, SITE_BRANCH, SITE_INDIRECT, SITE_RETURN, SITE_STRING, SITE_SOFT };
+enum site_kind { SITE_NONE, SITE_EMULATE, SITE_BRANCH, SITE_INDIRECT, SITE_RETURN, SITE_STRING, SITE_SOFT, SITE_X87 };
 
 struct site {
 	uint32_t guest;	     /* the instruction, or where the branch goes */

@@ -402,6 +402,11 @@ void world_write_gates(uint8_t *gate_page)
 	world_gate_code(gate_page + GATE_SYSCALL - ABI_GATE_PAGE, world_exit_vdso, pku);
 }
 
+bool world_fpu_has_x87(const struct vmm_state *s)
+{
+	return s->fpu[512] & 1; /* XSTATE_BV, SDM 1 13.4.2 */
+}
+
 void world_fpu_guard(void)
 {
 	struct vmm_state *s = VM->vmm;
@@ -410,6 +415,8 @@ void world_fpu_guard(void)
 	if (s->world.fpu_saved)
 		return;
 	__asm__ volatile("xsave64 %0" : "=m"(s->fpu) : "a"(0xffffffff), "d"(0xffffffff) : "memory");
+	if (world_fpu_has_x87(s))
+		__asm__ volatile("fnstenv %0" : "=m"(s->x87));
 	__asm__ volatile("fninit; ldmxcsr %0" ::"m"(mxcsr));
 	s->world.fpu_saved = 1;
 }
@@ -421,5 +428,7 @@ void world_fpu_restore(void)
 	if (!s->world.fpu_saved)
 		return;
 	__asm__ volatile("xrstor64 %0" ::"m"(s->fpu), "a"(0xffffffff), "d"(0xffffffff) : "memory");
+	if (world_fpu_has_x87(s))
+		__asm__ volatile("fnclex; fldenv %0" ::"m"(s->x87)); /* FLDENV would report a pending exception */
 	s->world.fpu_saved = 0;
 }

@@ -44,6 +44,7 @@ static inline void world_enter(const struct vm *vm)
 void world_clear_kick(void);
 
 void world_fpu_guard(void);   /* save the guest's vector state, give libc a clean one */
+bool world_fpu_has_x87(const struct vmm_state *s); /* the saved state: is the x87 not in its initial one? */
 void world_fpu_restore(void); /* the other way; done by world_run() too */
 
 #endif

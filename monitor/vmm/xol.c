@@ -11,6 +11,7 @@
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/trap.h"
 #include "monitor/vmm/world.h"
+#include "monitor/vmm/x87.h"
 #include "monitor/vmm/xol_internal.h"
 
 bool xol_contains(const struct vm *vm, uint32_t raw)
@@ -168,16 +169,20 @@ static int run_slot(struct vm *vm, unsigned len, unsigned guest_len, bool redire
 	return v->eip != guest ? 0 : -EAGAIN; /* done by other means, a redirected operand */
 }
 
-int xol_run_copy(struct vm *vm, const uint8_t *bytes, unsigned len, unsigned guest_len, bool redirected)
+int xol_run_copy(struct vm *vm, const struct insn *insn, const uint8_t *bytes, unsigned len, bool redirected)
 {
 	uint8_t *slot = xol_slot_bytes(vm);
+	int ret;
 
 	mem_copy(slot, bytes, len);
 	slot[len] = 0xea; /* ljmp $CS64, $pad */
 	put32(slot + len + 1, xol_slot_address(vm) + SLOT_PAD);
 	slot[len + 5] = ABI_HOST_CS64;
 	slot[len + 6] = 0;
-	return run_slot(vm, len, guest_len, redirected);
+	ret = run_slot(vm, len, insn->len, redirected);
+	if (ret == 0)
+		x87_executed(vm, insn);
+	return ret;
 }
 
 int xol_execute(struct vm *vm, const struct insn *insn, const uint8_t *bytes)
@@ -200,9 +205,14 @@ int xol_execute(struct vm *vm, const struct insn *insn, const uint8_t *bytes)
 		vm_stop(vm, STOP_GUEST, v->eip, "16-bit code: not supported outside 32-bit segments");
 		return -ECANCELED;
 	}
+	if (insn_stores_x87_pointers(insn))
+		x87_settle(vm);
+	/* FNSTENV and FNSAVE on a copy of their operand: a host signal in the middle may cost what they store. */
+	if (insn->map == 0 && insn_stores_x87_pointers(insn) && !vm->vmm->redirecting)
+		return xol_redirect(vm);
 	if (vm_long(vm))
 		return xol_execute_long(vm, insn, bytes);
-	return xol_run_copy(vm, bytes, insn->len, insn->len, false);
+	return xol_run_copy(vm, insn, bytes, insn->len, false);
 }
 
 int xol_step(struct vm *vm)

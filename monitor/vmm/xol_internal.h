@@ -29,8 +29,8 @@ static inline void put32(uint8_t *at, uint32_t value)
 	mem_copy(at, &value, 4);
 }
 
-/* Run `len` bytes from the slot for an instruction of guest_len bytes; redirected: its operand is in the hole. As xol_step(). */
-int xol_run_copy(struct vm *vm, const uint8_t *bytes, unsigned len, unsigned guest_len, bool redirected);
+/* Run `len` bytes from the slot for the instruction; redirected: its operand is in the hole. As xol_step(). */
+int xol_run_copy(struct vm *vm, const struct insn *insn, const uint8_t *bytes, unsigned len, bool redirected);
 
 /*
  * The same with the long engine: run the instruction as 64-bit code, its memory operand at `operand` in the hole unless

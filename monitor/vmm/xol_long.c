@@ -10,6 +10,7 @@
 #include "monitor/vmm/trap.h"
 #include "monitor/vmm/worker.h"
 #include "monitor/vmm/world.h"
+#include "monitor/vmm/x87.h"
 #include "monitor/vmm/xol_internal.h"
 
 #define LONG_POINTS 16
@@ -86,6 +87,7 @@ int xol_run_long(struct vm *vm, const struct insn *insn, const uint8_t *bytes, u
 	if (ret == 0 && v->eip == guest) {
 		v->eip = next;
 		v->shadow = 0;
+		x87_executed(vm, insn);
 	}
 	return ret;
 }

@@ -8,6 +8,7 @@
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/world.h"
+#include "monitor/vmm/x87.h"
 #include "monitor/vmm/xol_internal.h"
 
 #define BOUNCE_LEN 4032 /* bytes of the longest copy: on the bounce page, aligned to 64 as the operand is */
@@ -106,13 +107,15 @@ static int redirect(struct vm *vm)
 		return err;
 	if (gmem_read(vm, at, before, len, privilege(vm)) < 0)
 		return -EFAULT;
+	if (insn_stores_x87_pointers(&insn))
+		x87_settle(vm);
 	bounce = xol_bounce_bytes(vm) + (at.a & 63);
 	operand = vm->cfg.hole_base + ABI_BOUNCE_PAGE + (at.a & 63);
 	mem_copy(bounce, before, len);
 	if (vm_long(vm))
 		err = xol_run_long(vm, &insn, bytes, operand);
 	else
-		err = xol_run_copy(vm, aimed, aim_at(&insn, bytes, operand, aimed), insn.len, true);
+		err = xol_run_copy(vm, &insn, aimed, aim_at(&insn, bytes, operand, aimed), true);
 	return err < 0 ? err : write_back(vm, at, before, bounce, len);
 }
 

@@ -2,8 +2,8 @@
 /*
  * More code than a translator's cache has room for, by each measure that it may run out of: blocks, sensitive
  * instructions, instructions, bytes, pages. It counts what it executes, in ring 0 and in ring 3, and comes back from calls
- * made long before; the timer interrupts it all the time. (TCG takes minutes for it, and what comes out is a matter of
- * counting.)
+ * made long before; the timer interrupts it all the time. What the x87 remembers of an instruction outlives its block.
+ * (TCG takes minutes for it, and what comes out is a matter of counting.)
  */
 #include "tests/guest/lib/guest.h"
 
@@ -97,13 +97,35 @@ static void pages(void)
 	run("pages", PAGES, N_PAGES);
 }
 
+/* An x87 exception stays pending, so every processor keeps the pointer. */
+static uint32_t divide_by_zero(void)
+{
+	static const uint16_t unmasked = 0x37b;
+	uint32_t at;
+
+	write_cr0((read_cr0() | 0x22) & ~0xcu); /* NE, MP; not EM, TS */
+	__asm__ volatile("fninit; fldcw %1; fld1; fldz; 1: fdivrp %%st, %%st(1); movl $1b, %0" : "=m"(at) : "m"(unmasked));
+	return at;
+}
+
+static uint32_t x87_pointer(void)
+{
+	uint32_t environment[7];
+
+	__asm__ volatile("fnstenv %0; fninit" : "=m"(environment));
+	return environment[3];
+}
+
 void guest_main(void)
 {
+	uint32_t at;
+
 	kernel_directory[AREA >> 22] = 0x01800000 | PS | P | W | U;
 	area = at_phys(0x01800000);
 	trap_hook[0x20] = tick;
 	pic_init(1);
-	pit_start(500);
+	pit_start(100);
+	at = divide_by_zero();
 	FILL("blocks", 135000, 0x40, 0xeb, 0x00);		    /* inc %eax; jmp . + 2 */
 	FILL("sensitive", 70000, 0x9c, 0x59, 0x40);		    /* pushf; pop %ecx; inc %eax */
 	FILL("instructions", 2200000, 0x40);			    /* inc %eax */
@@ -112,4 +134,5 @@ void guest_main(void)
 	     0xc3); /* call 1f; jmp 2f; 1: inc %eax; ret; 2: */
 	pages();
 	outb(0x21, 0xff);
+	print("the last x87 instruction: %s\n", x87_pointer() == at ? "where it is" : "elsewhere");
 }

@@ -362,7 +362,8 @@ static inline uint32_t ln_block(uint32_t eip)
 		shape = in[n].soft ? lower_long_soft_shape(&in[n]) : lower_long_shape(&in[n].insn);
 		if (shape == LOWER_ALONE)
 			break;
-		if (insn_is_sensitive(&in[n].insn) && policy_get(in[n].insn.op)->lowering != LOWER_VERBATIM)
+		if ((insn_is_sensitive(&in[n].insn) && policy_get(in[n].insn.op)->lowering != LOWER_VERBATIM) ||
+		    lower_long_checks_x87(&in[n].insn))
 			in[n].site = ln_site(LN_SENSITIVE, at, 0);
 		else if (in[n].soft && lower_long_soft_leaves(&in[n].insn))
 			in[n].site = ln_site(LN_STRING, at, 0);

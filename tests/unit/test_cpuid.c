@@ -49,6 +49,7 @@ static void never_shown(void **state)
 							    BIT(28) | BIT(29)), 0);
 	assert_int_equal(read1(0xd, 1, CPUID_EAX) & BIT(3), 0); /* XSAVES */
 	assert_int_equal(read1(0x80000008, 0, CPUID_EBX) & ~5u, 0);
+	assert_true(read1(7, 0, CPUID_EBX) & BIT(13)); /* the selectors of the x87's pointers */
 }
 
 /* Whatever the host has: no bit without the host's, and what an i686 kernel cannot do without. */

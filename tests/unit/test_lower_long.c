@@ -623,6 +623,91 @@ LONG_TEST(others_leave)
 	}
 }
 
+/* --- what the x87 remembers -------------------------------------------------------------------------------- */
+
+/* A division by zero is pending, of the instruction at `ip`: so every processor stores where it was. */
+static void start_pending(const struct form *f, struct long_run *r, uint32_t ip)
+{
+	const uint16_t control = 0x37b, status = 0x8084;
+
+	ln_reset();
+	start_form(f, r);
+	r->gpr[REG_AX] |= 1; /* XSAVE's mask */
+	memcpy(r->xstate, &control, 2);
+	memcpy(r->xstate + 2, &status, 2);
+	memcpy(r->xstate + 8, &ip, 4);
+}
+
+/* Stored, it makes the block leave with everything as it was, if it leads into a block. */
+LONG_TEST(x87_pointers_into_blocks_leave)
+{
+	static const struct form stores[] = {
+	    {"fxsave (%ebx)", B("\x0f\xae\x03\x40"), {{0}}},
+	    {"fxsave at an absolute address", B("\x0f\xae\x05\x00\x04\x00\x40\x40"), {{0}}},
+	    {"fxsave 0x300(%ebx,%ecx,8)", B("\x0f\xae\x84\xcb\xf0\x02\x00\x00\x40"), {{0}}},
+	    {"fxsave %fs:0x100", B("\x64\x0f\xae\x05\x00\x01\x00\x00\x40"), {{0}}},
+	    {"xsave (%ebx)", B("\x0f\xae\x23\x40"), {{0}}},
+	};
+	static const struct {
+		uint32_t ip;
+		bool leaves;
+	} at[] = {{LN_CODE, true}, {LN_CODE + ABI_BLOCKS_SIZE - 1, true}, {LN_CODE - 1, false},
+		  {LN_CODE + ABI_BLOCKS_SIZE, false}, {0, false}, {LN_TEXT, false}, {0xffffffff, false}};
+
+	for (size_t i = 0; i < sizeof(stores) / sizeof(*stores); i++)
+		for (size_t n = 0; n < sizeof(at) / sizeof(*at); n++) {
+			struct long_run r;
+
+			if (stores[i].bytes[2] == 0x23 && ln.view == VIEW_SOFT) /* stands alone */
+				continue;
+			case_name = stores[i].name;
+			start_pending(&stores[i], &r, at[n].ip);
+			if (!ln_run(&r, 10))
+				fail_case("a fault at", (uint32_t)ln.rip, 0);
+			EXPECT_EQ("the end", r.end, at[n].leaves ? LONG_ENDED_SITE : LONG_ENDED_ALONE);
+			EXPECT_EQ("eip", r.eip, LN_TEXT + (at[n].leaves ? 0 : (uint32_t)stores[i].len));
+			EXPECT_EQ("eax", r.gpr[REG_AX], (AX0 | 1) + !at[n].leaves);
+			EXPECT_EQ("ecx", r.gpr[REG_CX], CX0);
+			EXPECT_EQ("flags", r.eflags & LN_ARITHMETIC & ~0x14u, FLAGS0 & (at[n].leaves ? ~0x14u : 1));
+		}
+}
+
+/* An operand that is not where the guest has it is noted, and with it the opcode. */
+LONG_TEST(x87_operands_are_noted)
+{
+	static const struct {
+		struct form form;
+		uint32_t operand, opcode;
+		bool always; /* moved in every view */
+	} cases[] = {
+	    {{"flds (%ebx)", B("\xd9\x03"), {{0}}}, BX0, 0x103, false},
+	    {{"flds 8(%esi,%ecx,4)", B("\xd9\x44\x8e\x08"), {{0}}}, SI0 + 16, 0x144, false},
+	    {{"fldl at an absolute address", B("\xdd\x05\x10\x00\x00\x40"), {{0}}}, LN_DATA + 0x10, 0x505, false},
+	    {{"flds %fs:0x10", B("\x64\xd9\x05\x10\x00\x00\x00"), {{0}}}, 0x10, 0x105, true},
+	    {{"fildl %fs:0x20(,%ecx,8)", B("\x64\xdb\x04\xcd\x20\x00\x00\x00"), {{0}}}, 0x30, 0x304, true},
+	    {{"flds 0x2010", B("\x67\xd9\x06\x10\x20"), {{0}}}, 0x2010, 0x106, true},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		bool moved = cases[i].always || ln.view == VIEW_SOFT;
+		const struct form *f = &cases[i].form;
+		unsigned flags = 0;
+		struct long_run r;
+
+		case_name = f->name;
+		ln_reset();
+		start_form(f, &r);
+		ln_vcpu()->x87_operand = ln_vcpu()->x87_opcode = 0xdeadbeef;
+		expect_end(f, &r, ln_run(&r, 10));
+		for (size_t p = 0; p < ln.l.n_points; p++)
+			if (ln.points[p].guest == LN_TEXT)
+				flags |= ln.points[p].flags & (POINT_X87_MOVED | POINT_X87_ABSOLUTE);
+		EXPECT_EQ("operand", ln_vcpu()->x87_operand, moved ? cases[i].operand : 0xdeadbeef);
+		EXPECT_EQ("opcode", ln_vcpu()->x87_opcode, moved ? cases[i].opcode : 0xdeadbeef);
+		EXPECT_EQ("flags", flags, moved ? POINT_X87_MOVED : (cases[i].opcode & 0xc7) == 5 ? POINT_X87_ABSOLUTE : 0);
+	}
+}
+
 /* All points of the instruction behind STI say so, lest one taken back from its middle is interrupted too early. */
 LONG_TEST(the_shadow_of_sti_covers_the_next)
 {
@@ -884,6 +969,8 @@ int main(void)
 	    cmocka_unit_test(fs_that_is_not_usable),
 	    cmocka_unit_test(sensitive_ones_inline),
 	    cmocka_unit_test(others_leave),
+	    cmocka_unit_test(x87_pointers_into_blocks_leave),
+	    cmocka_unit_test(x87_operands_are_noted),
 	    cmocka_unit_test(the_shadow_of_sti_covers_the_next),
 	    cmocka_unit_test(segments_are_loaded_inline),
 	    cmocka_unit_test(segments_that_the_monitor_has_to_load),

@@ -177,21 +177,27 @@ static void show(const char *what, const uint8_t *b, size_t n, bool wide)
 	fprintf(stderr, "  %s\n", text);
 }
 
+/* Behind an x87 instruction whose operand was moved it is noted where that was. */
+static bool is_note(const struct lower_insn *in, const struct manifest_point *p)
+{
+	return insn_sets_x87_operand(&in->insn) && p->state == POINT_AFTER;
+}
+
 /* Each emitted instruction is one at its point; the one that stands for the guest's means the same. */
 static bool check_encoding(const struct lower_insn *in)
 {
 	const uint8_t *code = ln_hole(LN_CODE);
 	const char *what = NULL;
-	struct decoded a, b;
-	bool moved = false;
+	struct decoded a, b = {.i.length = 0}, last;
 	size_t at = 0;
 
-	for (size_t p = 0; p < ln.l.n_points; p++, at += b.i.length) {
-		moved |= p > 0;
-		if (ln.points[p].stub != LN_CODE + at || !zydis(&b, code + at, ln.l.code_len - at, true)) {
+	for (size_t p = 0; p < ln.l.n_points; p++, at += last.i.length) {
+		if (ln.points[p].stub != LN_CODE + at || !zydis(&last, code + at, ln.l.code_len - at, true)) {
 			what = "not an instruction at a point";
 			break;
 		}
+		if (!is_note(in, &ln.points[p]))
+			b = last;
 	}
 	if (!what && at != ln.l.code_len)
 		what = "code without a point";
