@@ -84,6 +84,26 @@ void shadow_drop_pages(struct vm *vm, struct shadow_table *t, unsigned from, uns
 		shadow_flush(vm);
 }
 
+/* Unmap the mapped pages of t whose state has this value in these bits: one call for all up to the next that stays. */
+static void drop_where(struct vm *vm, struct shadow_table *t, uint8_t bits, uint8_t value)
+{
+	unsigned end = t->end, from = end, to = end;
+
+	for (unsigned i = t->first; i < end; i++) {
+		if (!(t->state[i] & SP_MAPPED))
+			continue;
+		if ((t->state[i] & bits) == value) {
+			from = from == end ? i : from;
+			to = i + 1;
+		} else if (from != end) {
+			shadow_drop_pages(vm, t, from, to);
+			from = end;
+		}
+	}
+	if (from != end)
+		shadow_drop_pages(vm, t, from, to);
+}
+
 void shadow_release_table(struct vm *vm, struct shadow_table *t)
 {
 	if (t->n_mapped)
@@ -193,9 +213,7 @@ static void validate_table(struct vm *vm, struct shadow_table *t, bool globals)
 			shadow_release_table(vm, t);
 			return;
 		}
-		for (unsigned i = t->first; i < t->end; i++)
-			if ((t->state[i] & (SP_MAPPED | SP_GLOBAL)) == SP_MAPPED)
-				shadow_drop_pages(vm, t, i, i + 1);
+		drop_where(vm, t, SP_GLOBAL, 0);
 		return;
 	}
 	if (!t->large)
@@ -270,10 +288,7 @@ void shadow_enter_user(struct vm *vm)
 	for (unsigned n = 0; s->n_super_low && n < s->n_tables; n++) {
 		struct shadow_table *t = &s->tables[n];
 
-		if (!t->used || !t->n_super || (vm->cfg.kernel_split && table_base(t) >= vm->cfg.kernel_split))
-			continue;
-		for (unsigned i = t->first; i < t->end; i++)
-			if ((t->state[i] & (SP_MAPPED | SP_USER)) == SP_MAPPED)
-				shadow_drop_pages(vm, t, i, i + 1);
+		if (t->used && t->n_super && (!vm->cfg.kernel_split || table_base(t) < vm->cfg.kernel_split))
+			drop_where(vm, t, SP_USER, 0);
 	}
 }

@@ -471,6 +471,33 @@ NATIVE_TEST(supervisor_pages_are_hidden_from_user_mode)
 	CHECK_EQ(vm->vmm->workers[0].shadow[SHADOW_LOW].n_super_low, 0);
 }
 
+/*
+ * A call for each page that goes would cost a timer period where a kernel has a large page below the split: user mode
+ * would be entered at every tick, and never get anywhere.
+ */
+NATIVE_TEST(supervisor_pages_go_by_the_run)
+{
+	uint64_t unmaps;
+	uint32_t user;
+
+	start();
+	for (unsigned n = 0; n < 64; n++)
+		map(n, PRESENT | W | A | D | (n == 40 ? U : 0));
+	user = USER + 40 * PAGE_SIZE;
+	poke32(upte(USER + 20 * PAGE_SIZE), 0); /* a hole keeps nothing apart */
+	CHECK_EQ(touch(USER, 0), SHADOW_MAPPED);
+	CHECK_EQ(touch(USER + 30 * PAGE_SIZE, 0), SHADOW_MAPPED);
+	CHECK_EQ(touch(USER + 50 * PAGE_SIZE, 0), SHADOW_MAPPED);
+	CHECK_EQ(touch(user, ACCESS_USER), SHADOW_MAPPED);
+	CHECK_EQ(vm->vmm->workers[0].shadow[SHADOW_LOW].n_super_low, 62);
+	unmaps = vm->stats.host_munmap;
+	shadow_enter_user(vm);
+	CHECK_EQ(vm->stats.host_munmap, unmaps + 2); /* before the user's page, and behind it */
+	for (unsigned n = 0; n < 64; n++)
+		CHECK_EQ(protection(USER + n * PAGE_SIZE), n == 40 ? RW : -1);
+	CHECK_EQ(vm->vmm->workers[0].shadow[SHADOW_LOW].n_super_low, 0);
+}
+
 /* Text is read-only and executable at its own address alone; a write through any alias demotes it in all. */
 NATIVE_TEST(aliases_of_code)
 {
@@ -617,6 +644,7 @@ int main(void)
 	    cmocka_unit_test(tables_run_out),
 	    cmocka_unit_test(no_paging),
 	    cmocka_unit_test(supervisor_pages_are_hidden_from_user_mode),
+	    cmocka_unit_test(supervisor_pages_go_by_the_run),
 	    cmocka_unit_test(aliases_of_code),
 	    cmocka_unit_test(any_order_of_changes),
 	};
