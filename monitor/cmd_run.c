@@ -25,7 +25,8 @@ const struct command run_command = {
     .name = "run",
     .synopsis =
 	"IMAGE [--initrd F] [--append S] [--memory N] [--console stdio|none|file:F] [--mode auto|direct|translate|trap]\n"
-	"               [--user auto|direct|translate] [--unpatched] [--workers N] [--audit F] [--stats] [--trace F]",
+	"               [--engine auto|direct|long] [--user auto|direct|translate] [--unpatched]\n"
+	"               [--workers N] [--audit F] [--stats] [--trace F]",
     .summary = "run a patched kernel (or a Multiboot ELF); Ctrl-A x leaves, Ctrl-A h helps",
     .run = run,
 };

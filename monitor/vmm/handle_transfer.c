@@ -4,6 +4,7 @@
 
 #include "monitor/vmm/emulate.h"
 #include "monitor/vmm/far.h"
+#include "monitor/vmm/soft.h"
 
 static uint32_t next_eip(const struct vm *vm, const struct insn *insn)
 {
@@ -35,6 +36,7 @@ int handle_int(struct vm *vm, const struct insn *insn)
 	case 0xf1:
 		return jumped(interrupt_enter(vm, EXC_DB, EVENT_EXCEPTION, false, 0, next));
 	default:
+		soft_count_call(vm);
 		return jumped(interrupt_enter(vm, insn->imm & 0xff, EVENT_SOFTWARE, false, 0, next));
 	}
 }

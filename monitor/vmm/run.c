@@ -91,7 +91,7 @@ static uint32_t hardware_flags(const struct vm *vm)
 {
 	if (vm->vcpu.cpl != 3)
 		return FL_HARDWARE;
-	return vm_long(vm) ? FL_HARDWARE | FL_AC : FL_HARDWARE | FL_TF | FL_AC | FL_NT;
+	return world_is_long(vm) ? FL_HARDWARE | FL_AC : FL_HARDWARE | FL_TF | FL_AC | FL_NT;
 }
 
 void run_prepare(struct vm *vm)
@@ -102,7 +102,7 @@ void run_prepare(struct vm *vm)
 	uint32_t hardware = hardware_flags(vm);
 
 	page->if_delta = (v->eflags & FL_IF) - FL_IF;
-	page->flags_hi = v->eflags & (FL_IOPL | FL_NT | FL_AC) & ~(vm_long(vm) ? hardware : 0);
+	page->flags_hi = v->eflags & (FL_IOPL | FL_NT | FL_AC) & ~(world_is_long(vm) ? hardware : 0);
 	for (unsigned s = 0; s < SEG_COUNT; s++)
 		page->sel[s] = v->seg[s].sel;
 	page->ldtr = v->ldtr.sel;
@@ -111,7 +111,7 @@ void run_prepare(struct vm *vm)
 	page->cr2 = v->cr2;
 	page->cr3 = v->cr3;
 	page->cr4 = v->cr4;
-	if (vm_long(vm)) {
+	if (world_is_long(vm)) {
 		long_seg_enter(vm);
 		w->soft = (uint64_t)soft_present(vm)->shadow.soft;
 	} else {
@@ -137,13 +137,13 @@ bool run_collect(struct vm *vm)
 	for (unsigned r = 0; r < 8; r++)
 		v->gpr[r] = w->gpr[r];
 	v->eflags = (v->eflags & ~hardware) | (w->eflags & hardware);
-	if (w->stepped && v->cpl == 3 && !vm_long(vm)) /* a long block is stepped by the monitor alone */
+	if (w->stepped && v->cpl == 3 && !world_is_long(vm)) /* a long block is stepped by the monitor alone */
 		v->eflags |= FL_TF;
 	w->stepped = 0;
 	if (v->cpl != 3)
 		v->eflags = (v->eflags & ~(uint32_t)FL_IF) | ((vm_vcpu_page(vm)->if_delta + FL_IF) & FL_IF);
 	v->eflags &= ~(uint32_t)FL_RF; /* lasts for one instruction */
-	if (!vm_long(vm))
+	if (!world_is_long(vm))
 		return shadow_seg_leave(vm);
 	long_seg_leave(vm);
 	return false;
@@ -157,7 +157,7 @@ static bool canonical(struct vm *vm, uint32_t raw)
 {
 	struct vcpu *v = &vm->vcpu;
 	const struct vcpu_page *page = vm_vcpu_page(vm);
-	bool block = (vm_long(vm) || v->cpl != 3) && translate_contains(vm, raw);
+	bool block = (world_is_long(vm) || v->cpl != 3) && translate_contains(vm, raw);
 	const struct manifest_point *p = block ? translate_point(vm, raw) : code_point(vm, raw);
 
 	v->eip = raw;
@@ -219,14 +219,43 @@ static void map_what_faulted(struct vm *vm)
 		(soft_active(vm) ? shadow_soft_fault : shadow_fault)(vm, gva(st->faulted.at), access);
 }
 
-/* Blocks of the long engine take these segments for flat. */
+/* User code that the long engine may run as it is: its page has to be executable. */
+static enum decision decide_native(struct vm *vm)
+{
+	const struct vcpu *v = &vm->vcpu;
+	const struct segment *cs = &v->seg[SEG_CS];
+	struct gva at = gva(cs->base + v->eip);
+
+	if (!(cs->attr & ATTR_DB) || (v->eflags & FL_IOPL) == FL_IOPL || v->eip > cs->limit)
+		return GO_TRANSLATE;
+	if (shadow_executable(vm, at))
+		return GO_DIRECT;
+	switch (shadow_fault(vm, at, ACCESS_FETCH | ACCESS_USER)) {
+	case SHADOW_MAPPED:
+		run_count(vm, EXIT_PAGE_CODE);
+		return GO_DIRECT;
+	case SHADOW_RAISED:
+		return GO_RAISED;
+	default:
+		return GO_TRANSLATE;
+	}
+}
+
 static enum decision decide_long(struct vm *vm)
 {
 	const struct segment *seg = vm->vcpu.seg;
+	enum decision native = GO_TRANSLATE;
 
 	if (vm->vcpu.cpl == 3 && !vm->stats.guest_tsc_init)
 		vm->stats.guest_tsc_init = clock_tsc();
-	if ((vm->vcpu.eflags & FL_TF) || !segment_is_flat(&seg[SEG_CS]) || !segment_is_flat(&seg[SEG_SS]) ||
+	if (vm->vcpu.eflags & FL_TF)
+		return GO_OUT_OF_LINE;
+	if (vm->vcpu.cpl == 3 && soft_native(vm))
+		native = decide_native(vm);
+	if (native != GO_TRANSLATE)
+		return native;
+	/* Blocks take these for flat. */
+	if (!segment_is_flat(&seg[SEG_CS]) || !segment_is_flat(&seg[SEG_SS]) ||
 	    !segment_is_flat(&seg[SEG_DS]) || !segment_is_flat(&seg[SEG_ES]))
 		return GO_OUT_OF_LINE;
 	return GO_TRANSLATE;
@@ -310,7 +339,7 @@ static void exit_pad(struct vm *vm)
 	uint32_t index = st->world.site, next;
 	const struct manifest_site *site = &vm->manifest.sites[index];
 
-	if (v->cpl == 3 && !vm_long(vm)) {
+	if (v->cpl == 3 && !world_is_long(vm)) {
 		far_from_user(vm);
 		return;
 	}
@@ -433,7 +462,7 @@ static void enter(struct vm *vm, uint32_t raw)
 	st->resume_hint = 0;
 	st->resume_raw = 0;
 	w->eip = raw;
-	w->iret.rip = (vm_long(vm) ? LONG_BASE : 0) + raw;
+	w->iret.rip = (world_is_long(vm) ? LONG_BASE : 0) + raw;
 	if (st->step_boundary)
 		w->iret.rflags |= FL_TF;
 	if (vm->cfg.count_cycles)
@@ -537,6 +566,7 @@ void run_pass(struct vm *vm)
 	struct vcpu *v = &vm->vcpu;
 	uint32_t raw = st->world.eip;
 
+	st->world.native = 0;
 	if ((v->cr0 & CR0_PG) && v->cr3 != st->loaded_cr3) { /* by a task switch */
 		mmu_load_cr3(vm);
 		return;
@@ -568,6 +598,7 @@ void run_pass(struct vm *vm)
 			return;
 		case GO_DIRECT:
 			raw = direct_address(vm);
+			st->world.native = vm_long(vm);
 			break;
 		case GO_TRANSLATE:
 			if (!translated(vm, &raw))

@@ -236,7 +236,7 @@ static enum shadow_result fault(struct vm *vm, struct gva at, unsigned access)
 					       : code_execute(vm, at, gpa(w.at.a & ~(uint64_t)0xfff));
 		if (!ok)
 			return SHADOW_UNVERIFIED;
-		if (access & ACCESS_USER)
+		if ((access & ACCESS_USER) && !vm_long(vm)) /* whose blocks go the way of INT 0x80 faster */
 			vdso_patch(vm, gpa(w.at.a & ~(uint64_t)0xfff));
 	}
 	t = table_for(vm, at, &w);
@@ -247,9 +247,15 @@ static enum shadow_result fault(struct vm *vm, struct gva at, unsigned access)
 	return SHADOW_MAPPED;
 }
 
+/* From now on it is about the worker's view of this privilege. */
+static void look_at_mapped(struct vm *vm, bool user)
+{
+	worker_self()->view = vm_long(vm) && !user ? SHADOW_WINDOW : SHADOW_LOW;
+}
+
 enum shadow_result shadow_fault(struct vm *vm, struct gva at, unsigned access)
 {
-	worker_self()->view = vm_long(vm) && !(access & ACCESS_USER) ? SHADOW_WINDOW : SHADOW_LOW;
+	look_at_mapped(vm, access & ACCESS_USER);
 	if (!view_is_live(vm, worker_self()->view))
 		return SHADOW_AWAY;
 	return fault(vm, at, access);
@@ -271,9 +277,11 @@ enum shadow_result shadow_soft_fault(struct vm *vm, struct gva at, unsigned acce
 
 bool shadow_executable(struct vm *vm, struct gva at)
 {
-	struct shadow_table *t = table_at(vm, at);
+	struct shadow_table *t;
 	unsigned i;
 
+	look_at_mapped(vm, vm->vcpu.cpl == 3);
+	t = table_at(vm, at);
 	if (!t)
 		return false;
 	i = page_index(t, at);

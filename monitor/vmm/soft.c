@@ -15,6 +15,7 @@
 #define QUIET_FILLS 16	/* a tick with fewer than so many entries made ... */
 #define QUIET_TICKS 2	/* ... so often in a row, and user code in the middle: it computes */
 #define QUIET_TICKS_MOST 64 /* twice as often each time that mappings turned out not to pay */
+#define CALLS 16	/* with fewer calls of its kernel in a tick, it computes; with as many, it no longer runs natively */
 #define BUSY_SHARE 10	/* mapping takes more than 1 / this of the time: back to the table */
 #define BUSY_COST 1000	/* us: looked at only then */
 
@@ -100,7 +101,11 @@ static void take(struct soft_space *space, uint64_t root)
 	space->mapped = 0;
 	space->quiet_ticks = 0;
 	space->quiet_wanted = QUIET_TICKS;
+	space->native = 0;
+	space->native_ticks = 0;
+	space->native_wanted = 1;
 	space->fills = 0;
+	space->calls = 0;
 }
 
 void soft_enter(struct vm *vm, uint64_t root)
@@ -121,23 +126,54 @@ void soft_enter(struct vm *vm, uint64_t root)
 
 /* --- policy ------------------------------------------------------------------------------------------------ */
 
-void soft_tick(struct vm *vm)
+static void consider_mapping(struct soft_space *space, bool user)
 {
-	struct soft_space *space = soft_present(vm);
-	uint64_t now = clock_tsc();
-	bool quiet = vm->vcpu.cpl == 3 && space->fills < QUIET_FILLS;
-
-	if (!soft_active(vm) || (now - space->last_tick) * 1000 < vm->cfg.tsc_hz * TICK_MS)
-		return;
-	space->last_tick = now;
-	space->fills = 0;
-	space->quiet_ticks = quiet ? space->quiet_ticks + 1 : 0;
+	space->quiet_ticks = user && space->fills < QUIET_FILLS ? space->quiet_ticks + 1 : 0;
 	if (space->quiet_ticks < space->quiet_wanted)
 		return;
 	space->mapped = 1;
 	space->mapping_pays = 1;
 	space->mapping_cost = 0;
-	space->mapping_since = now;
+	space->mapping_since = space->last_tick;
+	space->native_ticks = 0;
+}
+
+static void consider_native(struct soft_space *space, bool user)
+{
+	space->native_ticks = user && space->calls < CALLS ? space->native_ticks + 1 : 0;
+	space->native |= space->native_ticks >= space->native_wanted;
+}
+
+static uint8_t more_patience(uint8_t ticks)
+{
+	return ticks < QUIET_TICKS_MOST ? ticks * 2 : ticks;
+}
+
+void soft_tick(struct vm *vm)
+{
+	struct soft_space *space = soft_present(vm);
+	uint64_t now = clock_tsc();
+
+	if (!vm->cfg.soft || (now - space->last_tick) * 1000 < vm->cfg.tsc_hz * TICK_MS)
+		return;
+	space->last_tick = now;
+	if (!space->mapped)
+		consider_mapping(space, vm->vcpu.cpl == 3);
+	else if (vm->cfg.native_user)
+		consider_native(space, vm->vcpu.cpl == 3);
+	space->fills = 0;
+	space->calls = 0;
+}
+
+void soft_count_call(struct vm *vm)
+{
+	struct soft_space *space = soft_present(vm);
+
+	if (!vm->cfg.soft || vm->vcpu.cpl != 3 || ++space->calls < CALLS || !space->native)
+		return;
+	space->native = 0;
+	space->native_ticks = 0;
+	space->native_wanted = more_patience(space->native_wanted);
 }
 
 void soft_count_mapping(struct vm *vm, unsigned cost)
@@ -163,7 +199,7 @@ void soft_settle(struct vm *vm)
 	if (!vm->cfg.soft || !space->mapped || space->mapping_pays)
 		return;
 	space->mapped = 0;
+	space->native = 0;
 	space->quiet_ticks = 0;
-	if (space->quiet_wanted < QUIET_TICKS_MOST)
-		space->quiet_wanted *= 2;
+	space->quiet_wanted = more_patience(space->quiet_wanted);
 }

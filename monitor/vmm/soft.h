@@ -9,6 +9,9 @@
  * table, gets mappings once its user code runs for long on few pages, and the table again when mapping keeps it busy.
  * The kernel's own accesses to user memory go by the table always. The table belongs to the address space, not to a
  * worker: where nothing is mapped, nothing has to be handed over from process to process.
+ *
+ * User code that has mappings, and computes without calling its kernel, runs as it is, in a 32-bit segment, where the host
+ * has one for it: at the speed of the CPU, while each call costs a signal of the host (5 to 15 us).
  */
 #ifndef MONITOR_VMM_SOFT_H
 #define MONITOR_VMM_SOFT_H
@@ -26,6 +29,12 @@ static inline struct soft_space *soft_present(const struct vm *vm)
 static inline bool soft_active(const struct vm *vm)
 {
 	return vm->cfg.soft && !soft_present(vm)->mapped;
+}
+
+/* Is it to run as it is, in a 32-bit segment? */
+static inline bool soft_native(const struct vm *vm)
+{
+	return vm->cfg.native_user && soft_present(vm)->native;
 }
 
 /* The guest loaded CR3 with the page tables at `root`: their table is the one from now on. */
@@ -50,6 +59,8 @@ bool soft_learn(struct vm *vm, struct gva at);
 /* The timer's interrupt is being delivered; and: a page was mapped or unmapped in the present address space. */
 void soft_tick(struct vm *vm);
 void soft_count_mapping(struct vm *vm, unsigned cost);
+/* User code calls its kernel. */
+void soft_count_call(struct vm *vm);
 /*
  * Between two runs of the guest: back to the table, if mapping took too long. Not while a page is being mapped: what made a
  * block must find it in the same view when it enters or publishes it.

@@ -19,6 +19,7 @@ struct world {
 	uint8_t reason;	 /* enum world_exit */
 	uint8_t stepped;   /* the guest's TF followed it through a pad or gate */
 	uint8_t fpu_saved; /* guest vector state is in vmm_state.fpu, not in the registers */
+	uint8_t native;	   /* with the long engine: it is entered, or was, as it is, in a 32-bit segment */
 	uint32_t site;	 /* R15D of a landing pad */
 	uint32_t trapno, error;
 	uint64_t fault_address;
@@ -160,7 +161,10 @@ struct soft_space { /* one guest address space's */
 	uint8_t mapped; /* its user code has run for long, and reaches memory by mappings */
 	uint8_t mapping_pays; /* so far; soft_settle() draws the consequence */
 	uint8_t quiet_ticks, quiet_wanted;
+	uint8_t native; /* mapped, and it computes: runs as it is, in a 32-bit segment */
+	uint8_t native_ticks, native_wanted;
 	uint32_t fills;	       /* since last_tick (TSC) */
+	uint32_t calls;	       /* of the guest's kernel, the same */
 	uint32_t mapping_cost; /* us, estimated, since mapping_since (TSC) */
 	uint64_t last_tick, mapping_since;
 };

@@ -21,6 +21,7 @@
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/translate.h"
 #include "monitor/vmm/worker.h"
+#include "monitor/vmm/world.h"
 #include "monitor/vmm/xol.h"
 
 #define HOST_PF_W 2
@@ -135,7 +136,7 @@ static int protection_fault(struct vm *vm, unsigned vector)
 			module_trapped(vm, v->eip);
 		return emulate_counted(vm, &insn, why);
 	}
-	if (vm_long(vm) && (insn.seg == SEG_FS || insn.seg == SEG_GS) && !segment_is_unlimited(&v->seg[insn.seg]))
+	if (world_is_long(vm) && (insn.seg == SEG_FS || insn.seg == SEG_GS) && !segment_is_unlimited(&v->seg[insn.seg]))
 		return xol_execute(vm, &insn, bytes);
 	if (shadow_seg_truncates(vm)) {
 		if (insn.flow != FLOW_NEXT && insn.flow != FLOW_STOP)

@@ -30,17 +30,18 @@
 #define RAM_BASE 0x280000000000ull
 #define WORKERS_MAX 64
 
-enum run_mode { MODE_AUTO, MODE_TRAP, MODE_DIRECT, MODE_TRANSLATE };
+/* How CPL 0 code runs. Default: as the engine does that suits the host best, which differs in speed only. */
+enum run_mode { MODE_AUTO, MODE_TRAP, MODE_DIRECT, MODE_TRANSLATE, MODE_DEFAULT };
 
 /* How CPL 3 code runs; auto: directly where the host can. */
 enum user_mode { USER_AUTO, USER_DIRECT, USER_TRANSLATE };
 
 /*
  * How the host's CPU executes the guest's code. Direct: in compatibility mode, verified kernel code and all user code
- * as it is, other kernel code as 32-bit blocks. Long: everything as 64-bit blocks (hypercalls/lower_long.h), for
- * hosts that offer no 32-bit code segment, and for --user=translate.
+ * as it is, other kernel code as 32-bit blocks. Long: as 64-bit blocks (hypercalls/lower_long.h), but for user code that
+ * computes, where the host offers a 32-bit code segment.
  */
-enum engine { ENGINE_DIRECT, ENGINE_LONG };
+enum engine { ENGINE_DIRECT, ENGINE_LONG, ENGINE_AUTO };
 
 /* Why the guest was left; the index of vm->stats.exits. */
 enum exit_reason {
@@ -81,6 +82,7 @@ struct vm_config {
 	uint8_t engine; /* enum engine */
 	uint8_t n_workers;
 	bool soft;	  /* the long engine may reach user memory by the software TLB (host has BMI2) */
+	bool native_user; /* and may run user code as it is, in a 32-bit segment (soft.h) */
 	bool patched;	  /* a manifest is present */
 	bool trace;
 	bool count_cycles; /* for the times in vm_stats, which take one */

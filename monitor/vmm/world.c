@@ -28,9 +28,8 @@ static volatile uint32_t kicked;
 static uint64_t host_rsp;
 static uint64_t host_fs_base;
 static uint64_t long_target; /* where a long block is entered */
-static bool engine_long;
 static struct world *world;
-static const char *signal_exit; /* world_exit_signal, by way of PKRU where the host has it; world_exit_signal_long */
+static const char *signal_exit, *signal_exit_long; /* world_exit_signal, by way of PKRU where the host has it; for blocks */
 
 extern const char world_entry_begin[], world_entry_iret[], world_entry_end[], world_entry_abort[], world_exit_pad[], world_exit_call[], world_exit_vdso[],
     world_exit_signal[], world_exit_signal_pku[];
@@ -230,11 +229,30 @@ void world_clear_kick(void)
 	__asm__ volatile("" ::: "memory");
 }
 
-static bool in_entry(uint64_t rip)
+void world_enter(const struct vm *vm)
 {
-	if (engine_long)
-		return rip >= (uintptr_t)world_long_begin && rip < (uintptr_t)world_long_end;
-	return rip >= (uintptr_t)world_entry_begin && rip < (uintptr_t)world_entry_end;
+	if (world_is_long(vm)) {
+		world_run_long();
+		return;
+	}
+	world_run();
+	if (vm_long(vm)) /* the guest's selector has taken its place */
+		__asm__ volatile("wrgsbase %0" ::"r"(LONG_WINDOW));
+}
+
+/* Where an entry that was interrupted is given up; NULL elsewhere. */
+static const char *entry_abort(uint64_t rip)
+{
+	if (rip >= (uintptr_t)world_long_begin && rip < (uintptr_t)world_long_end)
+		return world_long_abort;
+	if (rip >= (uintptr_t)world_entry_begin && rip < (uintptr_t)world_entry_end)
+		return world_entry_abort;
+	return NULL;
+}
+
+static bool in_32_bits(const greg_t *g)
+{
+	return (g[REG_CSGSFS] & 0xffff) != ABI_HOST_CS64;
 }
 
 /*
@@ -246,9 +264,9 @@ static bool in_guest(const greg_t *g)
 	uint64_t rip = (uint64_t)g[REG_RIP];
 	uint32_t raw = (uint32_t)rip;
 
-	if (!engine_long)
-		return (g[REG_CSGSFS] & 0xffff) != ABI_HOST_CS64;
-	if (rip >> 32 != LONG_BASE >> 32)
+	if (in_32_bits(g))
+		return true;
+	if (!vm_long(VM) || rip >> 32 != LONG_BASE >> 32)
 		return false;
 	return translate_contains(VM, raw) ? !translate_is_pad(VM, raw) : xol_contains(VM, raw) && !xol_is_pad(VM, raw);
 }
@@ -290,6 +308,7 @@ static void take_registers(const greg_t *g)
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
 	greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
+	const char *abort = entry_abort((uint64_t)g[REG_RIP]);
 
 	if (sig == SIGUSR1)
 		kicked = 1;
@@ -300,12 +319,12 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		world->fault_address = (uint64_t)g[REG_CR2];
 		world->reason = sig == SIGUSR1 ? WORLD_KICK : WORLD_SIGNAL;
 		world->site = (uint32_t)sig;
-		resume_at(g, signal_exit);
+		resume_at(g, in_32_bits(g) ? signal_exit : signal_exit_long);
 		return;
 	}
 	if (sig == SIGUSR1) {
-		if (in_entry((uint64_t)g[REG_RIP]))
-			resume_at(g, engine_long ? world_long_abort : world_entry_abort);
+		if (abort)
+			resume_at(g, abort);
 		return;
 	}
 	if (sig == SIGTRAP && (g[REG_EFL] & FL_TF)) { /* the guest's TF followed it through a landing pad */
@@ -351,15 +370,12 @@ int world_prepare(struct diag *d)
 	stack_t alt = {.ss_size = ALT_STACK_SIZE};
 
 	world = &VM->vmm->world;
-	engine_long = vm_long(VM);
-	if (engine_long) {
-		signal_exit = host_has_pku() ? world_exit_signal_pku_long : world_exit_signal_long;
-		if (syscall(SYS_arch_prctl, ARCH_SET_GS, LONG_WINDOW) < 0)
-			return diag_set(d, -errno, "worker: arch_prctl: %s", strerror(errno));
-	} else {
-		signal_exit = host_has_pku() ? world_exit_signal_pku : world_exit_signal;
+	signal_exit = host_has_pku() ? world_exit_signal_pku : world_exit_signal;
+	signal_exit_long = host_has_pku() ? world_exit_signal_pku_long : world_exit_signal_long;
+	if (vm_long(VM) && syscall(SYS_arch_prctl, ARCH_SET_GS, LONG_WINDOW) < 0)
+		return diag_set(d, -errno, "worker: arch_prctl: %s", strerror(errno));
+	if (!vm_long(VM) || VM->cfg.native_user)
 		__asm__ volatile("rdfsbase %0" : "=r"(host_fs_base));
-	}
 	alt.ss_sp = mmap(NULL, ALT_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (alt.ss_sp == MAP_FAILED || sigaltstack(&alt, NULL) < 0)
 		return diag_set(d, -errno, "worker: alternate signal stack: %s", strerror(errno));

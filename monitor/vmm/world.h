@@ -13,6 +13,7 @@
  *      vector state live in the registers, DF AC TF NT clear, and the host's FS base in place.
  *
  * With the long engine the guest's code is 64-bit code in this very process, entered by a jump; the ways out are the same.
+ * But for user code that computes, which it enters as the direct engine does where the host can (soft.h).
  *
  * While vector state is live no code may touch it: monitor/vmm and monitor/dev are compiled without SSE and call
  * no libc. What must (Zydis, libc) calls world_fpu_guard() first; the state returns at the next entry.
@@ -20,9 +21,8 @@
 #ifndef MONITOR_VMM_WORLD_H
 #define MONITOR_VMM_WORLD_H
 
+#include "monitor/vmm/state.h"
 #include "monitor/vmm/vm.h"
-
-struct world;
 
 /* Per process, before the jail: alternate stack and signal handlers. */
 int world_prepare(struct diag *d);
@@ -36,10 +36,13 @@ void world_gate_code(uint8_t *at, const void *target, bool pku);
  * a kick arrived since world_clear_kick(): so check for events between the two.
  */
 void world_run(void);
-void world_run_long(void); /* the same with the long engine; world.iret.rip is an address from LONG_BASE on */
-static inline void world_enter(const struct vm *vm)
+void world_run_long(void); /* the same for 64-bit blocks; world.iret.rip is an address from LONG_BASE on */
+void world_enter(const struct vm *vm); /* the one of the two that is due */
+
+/* Is it 64-bit blocks that run next, or ran last? */
+static inline bool world_is_long(const struct vm *vm)
 {
-	vm_long(vm) ? world_run_long() : world_run();
+	return vm_long(vm) && !vm->vmm->world.native;
 }
 void world_clear_kick(void);
 

@@ -32,6 +32,7 @@ static int enter_long(struct vm *vm, const struct lower *l, uint32_t raw, uint32
 	const struct manifest_point *p;
 	int ret;
 
+	w->native = 0;
 	run_prepare(vm);
 	w->eip = raw;
 	w->iret.rip = LONG_BASE + raw;

@@ -104,6 +104,19 @@ static int parse_user(struct run_options *o, const char *text, struct diag *d)
 	return diag_set(d, -EINVAL, "--user %s: unknown; one of auto, direct, translate", text);
 }
 
+static int parse_engine(struct run_options *o, const char *text, struct diag *d)
+{
+	static const char *const names[] = {
+	    [ENGINE_AUTO] = "auto", [ENGINE_DIRECT] = "direct", [ENGINE_LONG] = "long"};
+
+	for (unsigned e = 0; e < ARRAY_LEN(names); e++)
+		if (!strcmp(text, names[e])) {
+			o->engine = e;
+			return 0;
+		}
+	return diag_set(d, -EINVAL, "--engine %s: unknown; one of auto, direct, long", text);
+}
+
 static int parse_workers(struct run_options *o, const char *text, struct diag *d)
 {
 	char *end;
@@ -122,6 +135,7 @@ enum {
 	OPT_CONSOLE,
 	OPT_MODE,
 	OPT_USER,
+	OPT_ENGINE,
 	OPT_WORKERS,
 	OPT_AUDIT,
 	OPT_STATS,
@@ -134,7 +148,7 @@ static const struct option longopts[] = {
     {"memory", required_argument, NULL, OPT_MEMORY}, {"console", required_argument, NULL, OPT_CONSOLE},
     {"mode", required_argument, NULL, OPT_MODE},     {"workers", required_argument, NULL, OPT_WORKERS},
     {"audit", required_argument, NULL, OPT_AUDIT},   {"stats", no_argument, NULL, OPT_STATS},
-    {"user", required_argument, NULL, OPT_USER},
+    {"user", required_argument, NULL, OPT_USER},     {"engine", required_argument, NULL, OPT_ENGINE},
     {"unpatched", no_argument, NULL, OPT_UNPATCHED},
     {"trace", required_argument, NULL, OPT_TRACE},   {NULL, 0, NULL, 0},
 };
@@ -156,6 +170,8 @@ static int parse_one(struct run_options *o, int c, const char *arg, struct diag 
 		return parse_mode(o, arg, d);
 	case OPT_USER:
 		return parse_user(o, arg, d);
+	case OPT_ENGINE:
+		return parse_engine(o, arg, d);
 	case OPT_WORKERS:
 		return parse_workers(o, arg, d);
 	case OPT_AUDIT:
@@ -175,7 +191,8 @@ static int parse_one(struct run_options *o, int c, const char *arg, struct diag 
 
 int run_options_parse(struct run_options *o, int argc, char **argv, struct diag *d)
 {
-	*o = (struct run_options){.append = "", .memory = MEMORY_DEFAULT, .workers = WORKERS_DEFAULT};
+	*o = (struct run_options){.append = "", .memory = MEMORY_DEFAULT, .workers = WORKERS_DEFAULT,
+				  .mode = MODE_DEFAULT, .engine = ENGINE_AUTO};
 	optind = 0; /* glibc: start over, also after an earlier parse that failed */
 	opterr = 0;
 	for (;;) {

@@ -29,6 +29,7 @@ struct run_options {
 	const char *console_path; /* CONSOLE_FILE */
 	uint8_t mode;		  /* enum run_mode */
 	uint8_t user;		  /* enum user_mode */
+	uint8_t engine;		  /* enum engine */
 	bool unpatched;		  /* the image is a Linux kernel as it was built */
 	unsigned workers;
 	const char *audit; /* NULL without */

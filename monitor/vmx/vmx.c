@@ -197,7 +197,7 @@ static int build(struct vmx *x, struct diag *d)
 {
 	int err;
 
-	if (host_check(&x->cfg, x->o->mode, x->o->user, d) || check_outputs(x->o, d))
+	if (host_check(&x->cfg, x->o, d) || check_outputs(x->o, d))
 		return EXIT_STATUS_USER;
 	x->cfg.count_cycles = x->o->stats || x->o->audit;
 	if (x->cfg.engine == ENGINE_DIRECT && x->cfg.count_cycles)

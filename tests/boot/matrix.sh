@@ -13,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 
 runs=()
 for ((i = 1; i <= boots; i++)); do
-	runs+=("--memory 256M" "--mode=trap" "--user=translate" "--workers 1" "--workers 2" "--workers 16")
+	runs+=("--memory 256M" "--mode=auto" "--mode=trap" "--user=translate" "--workers 1" "--workers 2" "--workers 16")
 	runs+=("--mode=translate" "--unpatched" "--unpatched --mode=translate --workers 1")
 done
 runs+=("--memory 64M" "--memory 2G")

@@ -5,37 +5,6 @@
  */
 #include "tests/guest/lib/code.h"
 
-static volatile uint32_t *ticks;
-
-static void tick(struct frame *f)
-{
-	(void)f;
-	++*ticks;
-	outb(0x20, 0x20);
-}
-
-/*
- * User code that computes through a few timer interrupts: a monitor that has several ways to reach memory may change over
- * to another.
- */
-static void compute(void)
-{
-	uint32_t frame[5] = {USER_BASE, SEL_UCODE, 0x202, USER_STACK, SEL_UDATA};
-
-	__asm__(".pushsection .rodata\n 661: 1: cmpl $6, 0x40010000; jb 1b; int $0x80; 662: .popsection\n"
-		"movl $661b, user_from\n movl $662b, user_to");
-	for (const char *from = user_from; from < user_to; from++)
-		((char *)user_memory(USER_BASE))[from - user_from] = *from;
-	ticks = user_memory(0x40010000);
-	*ticks = 0;
-	trap_hook[0x20] = tick;
-	pic_init(1);
-	pit_start(250);
-	if (!catch ())
-		enter(frame);
-	outb(0x21, 0xff);
-}
-
 /* The alias of a label. */
 #define ALIAS(label) "(code_at + 0x100000 + " #label " - 661b)"
 
@@ -233,7 +202,6 @@ static void in_the_kernel(void)
 void guest_main(void)
 {
 	code_init();
-	code_before_user = guest_asked("computing") ? compute : NULL;
 	the_next();
 	in_loops();
 	by_alias();

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Runs every flat guest of guests.txt (or those named as arguments) in every mode and compares what it prints with
-# NAME.exp. Modes: plain (the image as it is), translate (the same, nothing stepped), long (the same as 64-bit code), auto and
-# trap (patched), w1 and w4 (patched, that many workers), qemu (QEMU TCG as a second opinion, without the lines that start with '~').
+# NAME.exp. Modes: plain (the image as it is), long (the same, all of it as 64-bit code), translate (as 32-bit code where the host
+# has that), auto and trap (patched, by the direct engine), w1 and w4 (the same, that many workers), qemu (QEMU TCG as a second
+# opinion, without the lines that start with '~').
 # With REBASE=1 the plain mode's output becomes the expected one: review the diff against the SDM.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/boot/lib.sh
@@ -90,14 +91,14 @@ run_guest()
 		run_paravane w4 "$elf" --workers 4
 	elif "$P" patch "$elf" -o "$tmp/pv" >"$tmp/err" 2>&1 && "$P" verify "$elf" "$tmp/pv" >"$tmp/err" 2>&1; then
 		report ok "$name patched and verified"
-		run_paravane auto "$tmp/pv"
+		run_paravane auto "$tmp/pv" --mode auto
 		if [ "$direct_lacks" ]; then
 			report ok "$name trap # SKIP $direct_lacks"
 		else
 			run_paravane trap "$tmp/pv" --mode trap
 		fi
-		run_paravane w1 "$tmp/pv" --workers 1
-		run_paravane w4 "$tmp/pv" --workers 4
+		run_paravane w1 "$tmp/pv" --mode auto --workers 1
+		run_paravane w4 "$tmp/pv" --mode auto --workers 4
 	else
 		head -5 "$tmp/err" | sed 's/^/# /'
 		report "not ok" "$name patched and verified"

@@ -39,7 +39,8 @@ static void defaults(void **state)
 	assert_string_equal(o.append, "");
 	assert_int_equal(o.memory, MEMORY_DEFAULT);
 	assert_int_equal(o.console, CONSOLE_STDIO);
-	assert_int_equal(o.mode, MODE_AUTO);
+	assert_int_equal(o.mode, MODE_DEFAULT);
+	assert_int_equal(o.engine, ENGINE_AUTO);
 	assert_int_equal(o.workers, WORKERS_DEFAULT);
 	assert_false(o.stats);
 }
@@ -78,6 +79,21 @@ static void user_modes(void **state)
 		assert_int_equal(o.user, i);
 	}
 	assert_int_equal(parse(&o, "img", "--user", "slow", NULL), -EINVAL);
+}
+
+static void engines(void **state)
+{
+	static const char *const names[] = {
+	    [ENGINE_AUTO] = "auto", [ENGINE_DIRECT] = "direct", [ENGINE_LONG] = "long"};
+	struct run_options o;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		assert_int_equal(parse(&o, "img", "--engine", names[i], NULL), 0);
+		assert_int_equal(o.engine, i);
+	}
+	assert_int_equal(parse(&o, "img", "--engine", "steam", NULL), -EINVAL);
+	assert_non_null(strstr(d.text, "--engine steam"));
 }
 
 static void modes(void **state)
@@ -171,7 +187,7 @@ static void refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(defaults),	     cmocka_unit_test(everything_given), cmocka_unit_test(modes), cmocka_unit_test(user_modes), cmocka_unit_test(sizes),
+	    cmocka_unit_test(defaults),	     cmocka_unit_test(everything_given), cmocka_unit_test(modes), cmocka_unit_test(engines), cmocka_unit_test(user_modes), cmocka_unit_test(sizes),
 	    cmocka_unit_test(memory_limits), cmocka_unit_test(refused),
 	};
 

@@ -292,6 +292,46 @@ static void code_that_computes_gets_mappings(void **state)
 	assert_false(soft_active(vm));
 }
 
+static void call(unsigned n)
+{
+	while (n--)
+		soft_count_call(vm);
+}
+
+static void code_that_computes_runs_natively(void **state)
+{
+	(void)state;
+	compute(5);
+	assert_false(soft_native(vm)); /* not on every host */
+	vm->cfg.native_user = true;
+	call(100); /* one that calls its kernel all the time gets mappings, and no more */
+	compute(1);
+	assert_false(soft_active(vm));
+	assert_false(soft_native(vm));
+	call(3);
+	compute(1);
+	assert_true(soft_native(vm));
+	mmu_set_cr3(vm, root(1));
+	assert_false(soft_native(vm));
+	mmu_set_cr3(vm, root(0));
+	assert_true(soft_native(vm));
+	cpu->cpl = 0;
+	call(100); /* of the kernel itself */
+	assert_true(soft_native(vm));
+	cpu->cpl = 3;
+	call(100); /* at once, and it has to compute for longer the next time */
+	assert_false(soft_native(vm));
+	assert_false(soft_active(vm));
+	compute(2);
+	assert_false(soft_native(vm));
+	compute(1);
+	assert_true(soft_native(vm));
+	for (unsigned i = 0; i < 100; i++)
+		soft_count_mapping(vm, SOFT_COST_UNMAP);
+	soft_settle(vm);
+	assert_false(soft_native(vm)); /* it goes with the mappings */
+}
+
 static void the_baton_goes_to_mappings_only(void **state)
 {
 	(void)state;
@@ -327,6 +367,7 @@ int main(void)
 	    soft_test(an_absent_space_hears_of_invalidations),
 	    soft_test(more_address_spaces_than_tables),
 	    soft_test(code_that_computes_gets_mappings),
+	    soft_test(code_that_computes_runs_natively),
 	    soft_test(the_baton_goes_to_mappings_only),
 	};
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Code at its oddest: a snippet is laid at a linear address of its own, in pages that ring 0 and ring 3 may both run and
- * write, and runs in ring 0, then anew in ring 3. It ends by what it raises, `int $0x80` at the latest.
+ * write, and runs in ring 0, then anew in ring 3. It ends by what it raises, `int $0x80` at the latest. A guest that is asked
+ * for "computing" computes in ring 3 before each of those: a monitor that has several ways to run user code, or to reach its
+ * memory, may change over to another.
  */
 #ifndef TESTS_GUEST_LIB_CODE_H
 #define TESTS_GUEST_LIB_CODE_H
@@ -13,7 +15,6 @@
 #define CODE_ALIAS 0x60100000 /* the same frames again */
 
 static uint32_t *code_table, code_frames;
-static void (*code_before_user)(void); /* if any, called before code is laid for ring 3 */
 
 static inline void code_map(unsigned page, uint32_t rights) /* 0: not there */
 {
@@ -39,6 +40,34 @@ static inline uint8_t *code_bytes(uint32_t at)
 	return (uint8_t *)at_phys(code_frames) + (at - CODE_BASE);
 }
 
+static volatile uint32_t *code_ticks;
+
+static inline void code_tick(struct frame *f)
+{
+	(void)f;
+	++*code_ticks;
+	outb(0x20, 0x20);
+}
+
+/* User code that computes through a few timer interrupts. */
+static inline void code_compute(void)
+{
+	uint32_t frame[5] = {USER_BASE, SEL_UCODE, 0x202, USER_STACK, SEL_UDATA};
+
+	__asm__(".pushsection .rodata\n 661: 1: cmpl $6, 0x40010000; jb 1b; int $0x80; 662: .popsection\n"
+		"movl $661b, user_from\n movl $662b, user_to");
+	for (const char *from = user_from; from < user_to; from++)
+		((char *)user_memory(USER_BASE))[from - user_from] = *from;
+	code_ticks = user_memory(0x40010000);
+	*code_ticks = 0;
+	trap_hook[0x20] = code_tick;
+	pic_init(1);
+	pit_start(250);
+	if (!catch ())
+		enter(frame);
+	outb(0x21, 0xff);
+}
+
 /* Nothing that went before is left; what lies beyond the snippet is `int3`. */
 static inline void code_lay(uint32_t at)
 {
@@ -59,10 +88,10 @@ static inline void code_run_in(const char *name, uint32_t at, unsigned ring)
 
 	if (name[0] == '~' && on_tcg)
 		return;
-	if (code_before_user && ring == 3) {
+	if (ring == 3 && guest_asked("computing")) {
 		const char *from = user_from, *to = user_to;
 
-		code_before_user();
+		code_compute();
 		user_from = from;
 		user_to = to;
 	}
