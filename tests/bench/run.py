@@ -9,8 +9,7 @@ table with the targets, and writes results.json, results.md and bench.svg into d
 status says only whether every run came to its end.
 
 Environment: RUNS (3), BUDGET (ms a row, 250), BIG (MiB of the big buffers, 1024), MEMORY (MiB of the guests, 512; the
-rows with a big buffer get another guest, with BIG + 512), KERNEL (686), MODES (of paravane, "auto"; the first is the
-one compared), ROWS (names or beginnings, commas between; -NAME leaves out; all),
+rows with a big buffer get another guest, with BIG + 512), KERNEL (686), MODES (of paravane: "default" for none, or one of --mode's; the first is the one compared), ROWS (names or beginnings, commas between; -NAME leaves out; all),
 IDLE (seconds, 10; 0 leaves boot and idle out), OUT (docs/bench), B (build/rel), UML (a User Mode Linux; linux.uml of
 the PATH),
 KEEP (a directory that gets the patched kernel and the initrd).
@@ -42,7 +41,7 @@ def env(name, standard):
 
 B = env("B", "build/rel")
 RUNS, BUDGET, BIG, MEMORY = env("RUNS", 3), env("BUDGET", 250), env("BIG", 1024), env("MEMORY", 512)
-IDLE, KERNEL, MODES, ROWS = env("IDLE", 10), env("KERNEL", "686"), env("MODES", "auto").split(), env("ROWS", "")
+IDLE, KERNEL, MODES, ROWS = env("IDLE", 10), env("KERNEL", "686"), env("MODES", "default").split(), env("ROWS", "")
 OUT = env("OUT", "docs/bench")
 IDLE_MEMORY = 256
 # Above some 700 MiB a 32-bit kernel has high memory, which it maps page by page: other rows would show that too.
@@ -99,7 +98,8 @@ def qemu(work, memory, append):
 
 def paravane(mode):
     def command(work, memory, append):
-        return [f"{B}/paravane", "run", f"{work}/vmlinux.pv", "--mode", mode, "--memory", f"{memory}M",
+        options = [] if mode == "default" else ["--mode", mode]
+        return [f"{B}/paravane", "run", f"{work}/vmlinux.pv", "--memory", f"{memory}M", *options,
                 "--initrd", f"{work}/initrd.gz", "--append", f"console=ttyS0 {append}"]
     return command
 
