@@ -101,6 +101,7 @@
 #define VCPU_FS_OTHER 36      /* the low half of where the other one is */
 #define VCPU_X87_OPERAND 0x160 /* of the last x87 instruction whose operand a 64-bit block had to move: its offset, */
 #define VCPU_X87_OPCODE 0x164  /* and the instruction's opcode, as FOP (SDM 1 8.1.9) */
+#define VCPU_CACHED_AT 0x168 /* 64 bits: where each linear page has a byte, 0 if INVLPG has nothing to do; else, a fault */
 
 /* Services for a guest that knows where it runs (GATE_CALL, VMCALL, VMMCALL). */
 #define ABI_CALL_BASE 0x50560000 /* "PV": apart from the numbers of KVM, whose clock signature CPUID shows */
@@ -138,6 +139,7 @@ struct vcpu_page {
 		uint32_t minus_sel, other;
 	} fs[2];
 	uint32_t x87_operand, x87_opcode;
+	uint64_t cached_at;
 };
 
 _Static_assert(offsetof(struct vcpu_page, target) == VCPU_TARGET, "abi.h");
@@ -150,6 +152,7 @@ _Static_assert(offsetof(struct vcpu_page, fs_at) == VCPU_FS_AT, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, gs_base) == VCPU_GS_BASE, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, flag_slot) == VCPU_FLAG_SLOT, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, reload) == VCPU_RELOAD, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, cached_at) == VCPU_CACHED_AT, "abi.h");
 _Static_assert(sizeof(struct vcpu_reload) == VCPU_RELOAD_LEN, "abi.h");
 _Static_assert(offsetof(struct vcpu_reload, minus_sel) == VCPU_RELOAD_MINUS_SEL, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, fs) == VCPU_FS, "abi.h");

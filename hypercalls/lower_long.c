@@ -79,6 +79,11 @@ static void lookup(const struct long_ctx *c, const struct lower_insn *in, struct
 	LONG_EMIT(c, long_after(in), 0x41, 0xff, 0xe2); /* jmp *%r10 */
 }
 
+void long_lookup(const struct long_ctx *c, const struct lower_insn *in, int32_t pop)
+{
+	lookup(c, in, (struct arrival){.pop = pop, .final = true});
+}
+
 uint32_t lower_long_miss(struct lower *l, uint32_t site)
 {
 	static const uint8_t store[] = {0x44, OPCODE_STORE};

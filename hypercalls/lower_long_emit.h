@@ -129,6 +129,11 @@ void long_stack_add(const struct long_ctx *c, struct place at, int32_t n);
 void long_hole(const struct long_ctx *c, struct place at, const uint8_t *opcode, size_t len, unsigned reg,
 	       uint32_t address, uint32_t imm, size_t imm_len);
 
+/* --- lower_long.c ------------------------------------------------------------------------------------------ */
+
+/* To the code for the guest address in R8D, ESP moved by `pop`, behind what cannot be done again. */
+void long_lookup(const struct long_ctx *c, const struct lower_insn *in, int32_t pop);
+
 /* --- lower_long_soft.c ------------------------------------------------------------------------------------- */
 
 /* What to add to the linear address in R8D, into R9; R10 and R11 are lost. */

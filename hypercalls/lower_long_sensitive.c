@@ -79,6 +79,9 @@ static void pushf(const struct long_ctx *c, struct lower_insn *in, struct place 
 	long_stack_add(c, inside, -4);
 }
 
+static const uint8_t test_unusual[] = {0x41, 0xf7, 0xc2, 0x00, 0x71, 0x1f, 0x00}; /* test $FLAGS_UNUSUAL,%r10d */
+_Static_assert(FLAGS_UNUSUAL == 0x1f7100, "test_unusual");
+
 /*
  * The arithmetic flags change early, by the tests too: what is left of the instruction overwrites them, also when it is
  * done again. Nothing after the one access to the stack can fault.
@@ -86,12 +89,9 @@ static void pushf(const struct long_ctx *c, struct lower_insn *in, struct place 
 static void popf(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
 	static const uint8_t test_pending[] = {0x44, 0x85}, store[] = {0x44, OPCODE_STORE};
-	const uint8_t test_unusual[] = {0x41, 0xf7, 0xc2, 0x00,
-					0x71, 0x1f, 0x00}; /* test $FLAGS_UNUSUAL,%r10d */
 	struct place inside = long_inside(c, in, 0), sp = long_inside(c, in, POINT_R9_SP);
 	bool supervisor = c->view == VIEW_SUPERVISOR;
 
-	_Static_assert(FLAGS_UNUSUAL == 0x1f7100, "test_unusual");
 	long_stack_move(c, in, first, OPCODE_LOAD, 10, 0);
 	emit(c->l, inside, test_unusual, sizeof(test_unusual));
 	emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
@@ -257,6 +257,77 @@ static void seg_load(const struct long_ctx *c, struct lower_insn *in, struct pla
 		reload(c, in, first);
 }
 
+/*
+ * To the same privilege, by the selector that CS has, while its descriptor is the one that was loaded: a jump to EIP, and
+ * the flags. What may still raise an exception in the monitor is looked at first, for IRET must not change a flag then;
+ * the tests from there on do, and like POPF it overwrites them all. From the new IF on the lookup closes the way back.
+ */
+static void iret(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	static const uint8_t load64[] = {0x4c, OPCODE_LOAD}, store[] = {0x44, OPCODE_STORE};
+	static const uint8_t test_pending[] = {0x44, 0x85};
+	const uint32_t cs = vcpu(c, VCPU_RELOAD + VCPU_RELOAD_LEN * SEG_CS);
+	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX),
+		     sp = long_inside(c, in, POINT_R9_SP);
+
+	long_stack_move(c, in, first, OPCODE_LOAD, 10, 8);
+	LONG_EMIT(c, inside, 0x65, 0x67, 0x44, 0x0f, 0xb7, 0x5c, 0x24, 0x04); /* movzwl %gs:4(%esp),%r11d */
+	long_stack_move(c, in, inside, OPCODE_LOAD, 8, 0);
+	LONG_EMIT(c, inside, 0x49, 0x89, 0xc9); /* mov %rcx,%r9 */
+	load(c, inside, REG_CX, VCPU_RELOAD + VCPU_RELOAD_LEN * SEG_CS + VCPU_RELOAD_MINUS_SEL);
+	LONG_EMIT(c, cx, 0x42, 0x8d, 0x0c, 0x19); /* lea (%rcx,%r11),%ecx */
+	leave_unless_zero(c, in);
+	long_hole(c, cx, load64, 2, 3, cs + VCPU_RELOAD_AT, 0, 0);
+	LONG_EMIT(c, cx, 0x49, 0x8b, 0x0b); /* mov (%r11),%rcx */
+	long_hole(c, cx, load64, 2, 3, cs + VCPU_RELOAD_MINUS_DESC, 0, 0);
+	LONG_EMIT(c, cx, 0x4a, 0x8d, 0x0c, 0x19); /* lea (%rcx,%r11),%rcx */
+	leave_unless_zero(c, in);
+	load(c, cx, REG_CX, VCPU_FLAGS_HI);
+	leave_unless_zero(c, in);
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
+
+	emit(c->l, inside, test_unusual, sizeof(test_unusual));
+	emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
+	LONG_EMIT(c, inside, 0x45, 0x89, 0xd3);				/* mov %r10d,%r11d */
+	LONG_EMIT(c, inside, 0x41, 0x81, 0xe3, 0x00, 0x02, 0x00, 0x00); /* and $IF,%r11d */
+	long_hole(c, inside, test_pending, sizeof(test_pending), 3, vcpu(c, VCPU_PENDING), 0, 0);
+	emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
+	LONG_EMIT(c, inside, 0x49, 0x89, 0xe1); /* mov %rsp,%r9 */
+	flag_slot_end(c, inside);
+	LONG_EMIT(c, sp, 0x41, 0x52);	    /* push %r10 */
+	LONG_EMIT(c, sp, 0x9d);		    /* popfq */
+	LONG_EMIT(c, sp, 0x4c, 0x89, 0xcc); /* mov %r9,%rsp */
+	LONG_EMIT(c, inside, 0x45, 0x8d, 0x9b, 0x00, 0xfe, 0xff, 0xff); /* lea -IF(%r11),%r11d */
+	long_hole(c, inside, store, sizeof(store), 3, vcpu(c, VCPU_IF_DELTA), 0, 0);
+	long_lookup(c, in, 12);
+}
+
+/*
+ * A page of which nothing holds a translation (VCPU_CACHED_AT) needs nothing done. Kernels map and unmap in long runs what
+ * they touch little of.
+ */
+static bool invlpg_inline(const struct long_ctx *c, const struct insn *i)
+{
+	return c->x->soft && i->map == 1 && i->has_mem && i->adsize == 4 && i->seg != SEG_FS && i->seg != SEG_GS;
+}
+
+static void invlpg(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	static const uint8_t load64[] = {0x4c, OPCODE_LOAD};
+	const struct insn *i = &in->insn;
+	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX);
+	struct long_bytes lea = {.n = 0};
+
+	long_put_lea(&lea, 8, i->base, i->index, i->scale, (uint32_t)i->disp);
+	emit(c->l, first, lea.b, lea.n);
+	LONG_EMIT(c, inside, 0xc4, 0x42, 0x03, 0xf7, 0xc0); /* shrx %r15d,%r8d,%r8d */
+	LONG_EMIT(c, inside, 0x49, 0x89, 0xc9);		    /* mov %rcx,%r9 */
+	long_hole(c, inside, load64, 2, 2, vcpu(c, VCPU_CACHED_AT), 0, 0);
+	LONG_EMIT(c, inside, 0x43, 0x0f, 0xb6, 0x0c, 0x02); /* movzbl (%r10,%r8),%ecx */
+	leave_unless_zero(c, in);
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
+}
+
 static void cr_read(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
 	const struct insn *i = &in->insn;
@@ -285,6 +356,10 @@ void long_sensitive(const struct long_ctx *c, struct lower_insn *in, struct plac
 		seg_read(c, in, first);
 	else if (how == LOWER_CR_READ && supervisor)
 		cr_read(c, in, first);
+	else if (in->insn.op == OP_IRET && supervisor && !narrow && !in->soft && !in->exit_only)
+		iret(c, in, first);
+	else if (in->insn.op == OP_INVLPG && supervisor && !in->exit_only && invlpg_inline(c, &in->insn))
+		invlpg(c, in, first);
 	else if (policy_get(in->insn.op)->hypercall == HC_SEG_LOAD && supervisor && !in->exit_only &&
 		 seg_load_inline(&in->insn))
 		seg_load(c, in, first);

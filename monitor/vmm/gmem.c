@@ -5,6 +5,7 @@
 
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/mem.h"
+#include "monitor/vmm/mmu.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/vm.h"
 
@@ -60,8 +61,10 @@ static int translate(struct vm *vm, struct gva at, unsigned access, struct gpa *
 		return vcpu_raise_pf(&vm->vcpu, at, w.error);
 	paging_mark(vm, &w, access & ACCESS_WRITE);
 	*pa = w.at;
-	if (!(access & ACCESS_FETCH))
-		*e = (struct gmem_page){(at.a >> PAGE_SHIFT) + 1, w.at.a & ~(uint64_t)(PAGE_SIZE - 1)};
+	if (access & ACCESS_FETCH)
+		return 0;
+	*e = (struct gmem_page){(at.a >> PAGE_SHIFT) + 1, w.at.a & ~(uint64_t)(PAGE_SIZE - 1)};
+	mmu_note_cached(vm, at.a >> PAGE_SHIFT, 1);
 	return 0;
 }
 

@@ -6,8 +6,6 @@
 #include "monitor/vmm/shadow_seg.h"
 #include "monitor/vmm/state.h"
 
-#define NOWHERE (1ull << 63) /* added to a host address: only a fault can come of it */
-
 static uint32_t fs_field(const struct vm *vm, unsigned which)
 {
 	return vm->cfg.hole_base + ABI_VCPU_PAGE + VCPU_FS + which * VCPU_FS_LEN;
@@ -40,7 +38,7 @@ static void enter_reload(struct vm *vm, enum seg s)
 
 	r->descriptor_at = descriptor_at(vm, seg);
 	r->minus_descriptor = -descriptor;
-	r->minus_sel = descriptor ? -(uint32_t)seg->sel : 1;
+	r->minus_sel = descriptor && (s != SEG_CS || !vm->vcpu.cpl) ? -(uint32_t)seg->sel : 1; /* IRET, at CPL 0 only */
 }
 
 /* --- FS -------------------------------------------------------------------------------------------------------- */
@@ -85,7 +83,7 @@ static void enter_fs(struct vm *vm)
 
 		f->base = st->fs[i].base;
 		f->sel = st->fs[i].sel;
-		f->this = LONG_BASE + fs_field(vm, i) + (segment_is_unlimited(&st->fs[i]) ? 0 : NOWHERE);
+		f->this = LONG_BASE + fs_field(vm, i) + (segment_is_unlimited(&st->fs[i]) ? 0 : LONG_NOWHERE);
 		f->other = fs_field(vm, !i);
 		if (vm->vcpu.cpl != 3)
 			enter_fs_load(vm, i);
@@ -105,13 +103,13 @@ void long_seg_leave(struct vm *vm)
 
 void long_seg_enter(struct vm *vm)
 {
-	static const uint8_t reloaded[] = {SEG_ES, SEG_DS, SEG_GS};
+	static const uint8_t reloaded[] = {SEG_ES, SEG_CS, SEG_DS, SEG_GS};
 	const struct segment *gs = &vm->vcpu.seg[SEG_GS];
 	struct vcpu_page *page = vm_vcpu_page(vm);
 
 	enter_fs(vm);
 	page->gs_base = gs->base;
-	page->gs_at = LONG_BASE + vm->cfg.hole_base + ABI_VCPU_PAGE + VCPU_GS_BASE + (segment_is_unlimited(gs) ? 0 : NOWHERE);
+	page->gs_at = LONG_BASE + vm->cfg.hole_base + ABI_VCPU_PAGE + VCPU_GS_BASE + (segment_is_unlimited(gs) ? 0 : LONG_NOWHERE);
 	for (unsigned i = 0; vm->vcpu.cpl != 3 && i < ARRAY_LEN(reloaded); i++)
 		enter_reload(vm, reloaded[i]);
 	vm->vmm->world.cs = ABI_HOST_CS64;

@@ -88,9 +88,28 @@ int mmu_set_cr4(struct vm *vm, uint32_t value)
 	return 0;
 }
 
-void mmu_invlpg(struct vm *vm, struct gva at)
+static void invalidate(struct vm *vm, struct gva at)
 {
+	vm->vmm->cached[at.a >> PAGE_SHIFT] = 0; /* who keeps it nevertheless notes it again */
 	gmem_forget_page(vm, at);
 	shadow_log(vm, LOG_INVLPG, at.a);
 	translate_invlpg(vm, at);
+}
+
+/*
+ * Kernels take pages away in runs. Of what is behind this one and went with it (drop_run()), or is only known to have been
+ * there, nothing more is to be heard: a TLB may forget at any time.
+ */
+void mmu_invlpg(struct vm *vm, struct gva at)
+{
+	uint32_t page = at.a >> PAGE_SHIFT;
+
+	invalidate(vm, at);
+	for (unsigned n = 1; n < INVLPG_RUN && page + n < sizeof(vm->vmm->cached) && vm->vmm->cached[page + n]; n++) {
+		struct gva next = gva((page + n) << PAGE_SHIFT);
+
+		if (shadow_maps(vm, next))
+			break;
+		invalidate(vm, next);
+	}
 }

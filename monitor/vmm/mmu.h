@@ -13,12 +13,24 @@
 #ifndef MONITOR_VMM_MMU_H
 #define MONITOR_VMM_MMU_H
 
+#include "monitor/vmm/mem.h"
+#include "monitor/vmm/state.h"
 #include "monitor/vmm/vm.h"
 
 int mmu_set_cr0(struct vm *vm, uint32_t value);
 int mmu_set_cr3(struct vm *vm, uint32_t value);
 int mmu_set_cr4(struct vm *vm, uint32_t value);
 void mmu_invlpg(struct vm *vm, struct gva at);
+
+/*
+ * Who keeps a translation of these linear pages (a view of the shadow MMU, gmem's TLB, blocks by the page that they are bound
+ * to) says so here: INVLPG of any other page is left out by the blocks of the long engine. A view that is not live when the
+ * page is invalidated hears of it later, and if it keeps its entry then, says so again.
+ */
+static inline void mmu_note_cached(struct vm *vm, uint32_t page, uint32_t n)
+{
+	mem_set(&vm->vmm->cached[page], 1, n);
+}
 
 /* CR3 was loaded with vcpu->cr3: by MOV, or by a task switch. */
 void mmu_load_cr3(struct vm *vm);

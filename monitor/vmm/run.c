@@ -113,6 +113,7 @@ void run_prepare(struct vm *vm)
 	page->cr4 = v->cr4;
 	if (world_is_long(vm)) {
 		long_seg_enter(vm);
+		page->cached_at = v->cpl ? LONG_NOWHERE : (uint64_t)vm->vmm->cached;
 		w->soft = (uint64_t)soft_present(vm)->shadow.soft;
 	} else {
 		shadow_seg_enter(vm);

@@ -3,6 +3,7 @@
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/gmem.h"
 #include "monitor/vmm/host.h"
+#include "monitor/vmm/mmu.h"
 #include "monitor/vmm/shadow_internal.h"
 #include "monitor/vmm/soft.h"
 #include "monitor/vmm/trace.h"
@@ -97,6 +98,7 @@ static bool set_pages(struct vm *vm, struct shadow_table *t, unsigned first, uns
 	uint32_t offset_mode = (uint32_t)(pfn << PAGE_SHIFT) + vm->cfg.alias_delta;
 	bool same = true;
 
+	mmu_note_cached(vm, at >> PAGE_SHIFT, n);
 	for (unsigned i = first; i < first + n; i++) {
 		same = same && (t->state[i] & SP_MAPPED) && mapped_pfn(t, i) == pfn + (i - first);
 		if (t->state[i] & SP_MAPPED)
@@ -148,6 +150,7 @@ static void map_large(struct vm *vm, struct shadow_table *t, const struct walk *
 	uint64_t base = (w->at.a >> PAGE_SHIFT) - want;
 	unsigned i = 0;
 
+	mmu_note_cached(vm, table_base(t) >> PAGE_SHIFT, n); /* INVLPG of any address in it is for all of it */
 	if (table_base(t) == 0)
 		i = 1; /* page 0 stays unmapped (host's mmap_min_addr) */
 	while (i < n && base + i < ram_pages) {

@@ -46,6 +46,10 @@ enum log_kind {
 };
 void shadow_log(struct vm *vm, enum log_kind kind, uint32_t addr);
 
+/* Does a view that is live have a mapping or an entry of the page at `at`? */
+bool shadow_maps(struct vm *vm, struct gva at);
+#define INVLPG_RUN 64 /* pages that may go along with one that INVLPG names */
+
 /* CR3 was loaded, or this worker is the vCPU (again): catch up, and validate everything that is not global. */
 void shadow_load_cr3(struct vm *vm);
 void shadow_flush(struct vm *vm); /* forget everything that is mapped in this worker, or for the present address space */

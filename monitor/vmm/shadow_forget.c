@@ -5,12 +5,12 @@
  */
 #include "monitor/vmm/host.h"
 #include "monitor/vmm/mem.h"
+#include "monitor/vmm/mmu.h"
 #include "monitor/vmm/shadow_internal.h"
 #include "monitor/vmm/soft.h"
 #include "monitor/vmm/trace.h"
 
 #define INVLPG_DROPS 32 /* so many before a table counts as one that is remapped all the time */
-#define INVLPG_RUN 64
 
 void shadow_account(struct vm *vm, struct shadow_table *t, unsigned i, int sign)
 {
@@ -259,6 +259,8 @@ void shadow_invlpg_view(struct vm *vm, struct gva at)
 	if (t->large || !shadow_entry_holds(t->pde, current_pde(vm, t), false)) {
 		if (!shadow_entry_holds(t->pde, current_pde(vm, t), t->large))
 			shadow_release_table(vm, t);
+		else
+			mmu_note_cached(vm, at.a >> PAGE_SHIFT, 1);
 		return;
 	}
 	i = page_index(t, at);
@@ -267,7 +269,21 @@ void shadow_invlpg_view(struct vm *vm, struct gva at)
 
 		if (!shadow_entry_holds(remembered_pte(t, i), pte, true))
 			drop_run(vm, t, i);
+		else
+			mmu_note_cached(vm, at.a >> PAGE_SHIFT, 1);
 	}
+}
+
+bool shadow_maps(struct vm *vm, struct gva at)
+{
+	bool maps = false;
+
+	FOR_EACH_VIEW(vm) {
+		const struct shadow_table *t = table_at(vm, at);
+
+		maps |= t && (t->large || (t->state[page_index(t, at)] & SP_MAPPED));
+	}
+	return maps;
 }
 
 void shadow_set_wp(struct vm *vm)

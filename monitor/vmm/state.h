@@ -215,6 +215,7 @@ struct vmm_state {
 	struct worker workers[WORKERS_MAX];
 	struct soft_space space[SOFT_SPACES];
 	uint32_t space_now; /* the one of the loaded CR3 */
+	uint8_t cached[1 << (32 - PAGE_SHIFT)]; /* by linear page: mmu_note_cached() */
 	uint64_t space_seq;
 	uint8_t step_boundary; /* entering only to reach the next stub boundary */
 	uint8_t point_flags;   /* of the point where a stub or block was left last; 0 elsewhere */

@@ -10,6 +10,7 @@
 #include "monitor/vmm/clock.h"
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/mem.h"
+#include "monitor/vmm/mmu.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/translate_state.h"
@@ -181,6 +182,7 @@ uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global)
 		t->by_pfn[pfn] = (uint16_t)page;
 	}
 	p = &t->page[page];
+	mmu_note_cached(vm, linear, 1);
 	p->bound = true;
 	p->global = global;
 	p->user |= vm->vcpu.cpl == 3;
@@ -242,8 +244,11 @@ void translate_invlpg(struct vm *vm, struct gva at)
 {
 	uint32_t page = translate_of(vm)->by_linear[at.a >> PAGE_SHIFT];
 
-	if (page)
-		check(vm, page);
+	if (!page)
+		return;
+	check(vm, page);
+	if (translate_of(vm)->page[page].bound)
+		mmu_note_cached(vm, at.a >> PAGE_SHIFT, 1);
 }
 
 void translate_check_mappings(struct vm *vm, bool globals)

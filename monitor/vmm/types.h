@@ -33,6 +33,7 @@ struct gpa {
  */
 #define LONG_BASE 0x300000000000ull
 #define LONG_WINDOW 0x310000000000ull
+#define LONG_NOWHERE (1ull << 63) /* added to one: not canonical, so only a fault can come of it */
 
 static inline struct gva gva(uint32_t a)
 {

@@ -267,6 +267,77 @@ static void rights(void)
 	USER("user fetch supervisor", "mov $0x60034000, %eax; jmp *%eax");
 }
 
+/* mov $value, %eax; ret */
+static void lay_function(unsigned frame, uint8_t value)
+{
+	const uint8_t code[] = {0xb8, value, 0, 0, 0, 0xc3};
+
+	for (unsigned i = 0; i < sizeof(code); i++)
+		((uint8_t *)at_phys(frame_of(frame)))[i] = code[i];
+}
+
+static uint32_t call(unsigned page)
+{
+	uint32_t value;
+
+	__asm__ volatile("call *%1" : "=a"(value) : "r"(page_of(page)) : "ecx", "edx", "memory", "cc");
+	return value;
+}
+
+/* A page that was reached in one way only is forgotten as well. */
+static void forgotten(void)
+{
+	lay_function(60, 1);
+	lay_function(61, 2);
+	map(60, P | W);
+	print("fetched only: %x", call(60));
+	*pte(60) = frame_of(61) | P | W;
+	invlpg(page_of(60));
+	print(" %x", call(60));
+	*pte(60) = frame_of(60) | P | W;
+	invlpg(page_of(60));
+	print(" %x\n", call(60));
+
+	poke((uint32_t)at_phys(frame_of(62)), 0);
+	poke((uint32_t)at_phys(frame_of(63)), 0);
+	map(62, P | W);
+	__asm__ volatile("sgdt %c0" ::"i"(BASE + 62 * 4096) : "memory");
+	*pte(62) = frame_of(63) | P | W;
+	invlpg(page_of(62));
+	__asm__ volatile("sgdt %c0" ::"i"(BASE + 62 * 4096) : "memory");
+	print("stored to by sgdt only: %s\n",
+	      peek((uint32_t)at_phys(frame_of(62))) == peek((uint32_t)at_phys(frame_of(63))) ? "both frames" : "one frame");
+}
+
+/* Runs of pages, mapped and taken away again and again, of which only one is touched, then all of them. */
+static void runs(void)
+{
+	volatile unsigned wrong = 0;
+
+	for (unsigned i = 0; i < 40; i++)
+		poke((uint32_t)at_phys(frame_of(100 + i)), 100 + i);
+	for (unsigned round = 0; round < 80; round++) {
+		for (unsigned i = 0; i < 20; i++) {
+			*pte(70 + i) = frame_of(100 + i + (round & 1 ? 20 : 0)) | P | W;
+			invlpg(page_of(70 + i));
+		}
+		for (unsigned i = round < 60 ? 19 : 0; i < 20; i++)
+			wrong += peek(page_of(70 + i)) != 100 + i + (round & 1 ? 20 : 0);
+		for (unsigned i = 0; round % 3 != 2 && round != 79 && i < 20; i++) {
+			*pte(70 + i) = 0;
+			invlpg(page_of(70 + i));
+		}
+	}
+	for (unsigned i = 0; i < 20; i += 2) { /* every other one goes */
+		*pte(70 + i) = 0;
+		invlpg(page_of(70 + i));
+	}
+	PROBE("a page of a run that was taken away", "movl %c0, %%eax", "i"(BASE + 72 * 4096));
+	for (unsigned i = 1; i < 20; i += 2)
+		wrong += peek(page_of(70 + i)) != 120 + i;
+	print("runs: %u wrong\n", wrong);
+}
+
 void guest_main(void)
 {
 	uint32_t t = page_alloc();
@@ -280,4 +351,6 @@ void guest_main(void)
 	table_reuse();
 	large();
 	rights();
+	forgotten();
+	runs();
 }

@@ -516,6 +516,9 @@ struct sensitive {
 	uint32_t left_at; /* EIP of the instruction that left: an offset */
 };
 
+/* push $flags; push $0x60; push $LN_TEXT + to; iret */
+#define IRET_TO(to, flags) B("\x68" flags "\x6a\x60\x68" to "\x80\x04\x08\xcf")
+#define FRAME(to, flags) M(SP0 - 4, flags), M(SP0 - 8, 0x60), M(SP0 - 12, LN_TEXT + (to))
 /* clang-format off */
 /* The supervisor's; DAA stands behind. */
 static const struct sensitive inline_ones[] = {
@@ -531,8 +534,26 @@ static const struct sensitive inline_ones[] = {
     {{"mov %cr2,%eax", B("\x0f\x20\xd0"), {R(AX, 0x1234000)}}, 0, 0, 0, 0, 3},
     {{"mov %cr3,%edi", B("\x0f\x20\xdf"), {R(DI, 0x5678000)}}, 0, 0, 0, 0, 3},
     {{"mov %cr4,%ebp", B("\x0f\x20\xe5"), {R(BP, 0x690)}}, 0, 0, 0, 0, 3},
+    {{"iret, IF on", IRET_TO("\x40", "\x47\x02\x00\x00"), {FRAME(0x40, 0x247), F(0x45)}}, -0x200u, 0, 0, 0, 0x40},
+    {{"iret, IF off, pending", IRET_TO("\x40", "\x06\x00\x00\x00"), {FRAME(0x40, 6), F(4)}}, 0, 0x200, 0, -0x200u, 0x40},
+    {{"invlpg of a page that nobody has", B("\x0f\x01\x7c\x8b\x08\x40"), {R(AX, AX0 + 1), F(1)}}, 0, 0, 0, 0, 6},
+    {{"invlpg of one that somebody has", B("\x0f\x01\x38"), {{0}}}, 0, 0, 0, 0, 0},
 };
 /* clang-format on */
+
+static uint64_t cs_descriptor;
+static uint8_t cached[1 << 20];
+
+/* CS is selector 0x60, and the page at EAX is in some cache. */
+static void prepare_page(void)
+{
+	cs_descriptor = 0x00cf9b000000ffff;
+	ln_page.reload[SEG_CS].descriptor_at = (uint64_t)&cs_descriptor;
+	ln_page.reload[SEG_CS].minus_descriptor = -cs_descriptor;
+	ln_page.reload[SEG_CS].minus_sel = -0x60u;
+	ln_page.cached_at = (uint64_t)cached;
+	cached[AX0 >> 12] = 1;
+}
 
 static void run_sensitive(const struct sensitive *s)
 {
@@ -554,6 +575,7 @@ LONG_TEST(sensitive_ones_inline)
 {
 	if (ln.view != VIEW_SUPERVISOR)
 		return;
+	prepare_page();
 	for (size_t i = 0; i < sizeof(inline_ones) / sizeof(*inline_ones); i++)
 		run_sensitive(&inline_ones[i]);
 	ln.flags_dead = true; /* the short form of STI */
@@ -705,6 +727,49 @@ LONG_TEST(x87_operands_are_noted)
 		EXPECT_EQ("operand", ln_vcpu()->x87_operand, moved ? cases[i].operand : 0xdeadbeef);
 		EXPECT_EQ("opcode", ln_vcpu()->x87_opcode, moved ? cases[i].opcode : 0xdeadbeef);
 		EXPECT_EQ("flags", flags, moved ? POINT_X87_MOVED : (cases[i].opcode & 0xc7) == 5 ? POINT_X87_ABSOLUTE : 0);
+	}
+}
+
+/* IRET that is more than a jump leaves; while it may still raise an exception, with the flags as they were. */
+LONG_TEST(iret_leaves)
+{
+	static const struct {
+		const char *name;
+		uint32_t cs, flags, pending, flags_hi;
+		bool descriptor_changed, no_selector, flags_lost;
+	} cases[] = {
+	    {"to another selector", 0x68, 0x202, 0, 0, false, false, false},
+	    {"outward", 0x63, 0x202, 0, 0, false, false, false},
+	    {"to a descriptor that changed", 0x60, 0x202, 0, 0, true, false, false},
+	    {"where no selector will do", 0x60, 0x202, 0, 0, false, true, false},
+	    {"with NT", 0x60, 0x202, 0, 0x4000, false, false, false},
+	    {"to TF", 0x60, 0x302, 0, 0, false, false, true},
+	    {"to VM", 0x60, 0x20202, 0, 0, false, false, true},
+	    {"to IF, something pending", 0x60, 0x202, 0x200, 0, false, false, true},
+	};
+
+	if (ln.view != VIEW_SUPERVISOR)
+		return;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const uint32_t frame[] = {LN_TEXT + 0x40, cases[i].cs, cases[i].flags};
+		const struct form f = {cases[i].name, B("\xcf"), {M(SP0, frame[0]), M(SP0 + 4, frame[1]), M(SP0 + 8, frame[2])}};
+		struct long_run r;
+
+		prepare_page();
+		ln_reset();
+		start_form(&f, &r);
+		memcpy(ln_at(SP0), frame, sizeof(frame));
+		ln_vcpu()->pending = cases[i].pending;
+		ln_vcpu()->flags_hi = cases[i].flags_hi;
+		cs_descriptor ^= cases[i].descriptor_changed ? 1ull << 47 : 0;
+		if (cases[i].no_selector)
+			ln_vcpu()->reload[SEG_CS].minus_sel = 1;
+		if (!ln_run(&r, 10) || r.end != LONG_ENDED_SITE)
+			fail_case("the end", r.end, LONG_ENDED_SITE);
+		EXPECT_EQ("eip", r.eip, LN_TEXT);
+		if (cases[i].flags_lost)
+			r.eflags = FLAGS0;
+		expect_state(&r, f.change, 3);
 	}
 }
 
@@ -971,6 +1036,7 @@ int main(void)
 	    cmocka_unit_test(others_leave),
 	    cmocka_unit_test(x87_pointers_into_blocks_leave),
 	    cmocka_unit_test(x87_operands_are_noted),
+	    cmocka_unit_test(iret_leaves),
 	    cmocka_unit_test(the_shadow_of_sti_covers_the_next),
 	    cmocka_unit_test(segments_are_loaded_inline),
 	    cmocka_unit_test(segments_that_the_monitor_has_to_load),
