@@ -200,14 +200,27 @@ static unsigned fetch_out(struct console *c, struct ring *from_guest)
 	return full ? CONSOLE_MOVED : 0;
 }
 
-static unsigned pump_out(struct console *c, struct ring *from_guest, int timeout_ms)
+/* An empty ring is looked at all the same: only that makes the guest tell of its next byte. */
+static bool gathers(const struct console *c, const struct ring *from_guest, uint64_t now_ns)
 {
-	unsigned result = fetch_out(c, from_guest);
-	uint32_t size = c->out_len - c->out_pos;
+	uint32_t used = ring_used(from_guest);
+
+	return c->out_pos >= c->out_len && now_ns < c->out_next_ns && used && used < RING_HIGH;
+}
+
+static unsigned pump_out(struct console *c, struct ring *from_guest, uint64_t now_ns, int timeout_ms)
+{
+	unsigned result;
+	uint32_t size;
 	ssize_t n;
 
+	if (gathers(c, from_guest, now_ns))
+		return CONSOLE_LATER;
+	result = fetch_out(c, from_guest);
+	size = c->out_len - c->out_pos;
 	if (!c->out_len)
 		return result;
+	c->out_next_ns = ring_used(from_guest) ? 0 : now_ns + CONSOLE_GATHER_NS;
 	if (c->out < 0)
 		return result | CONSOLE_AGAIN;
 	if (!ready(c->out, POLLOUT, timeout_ms))
@@ -222,13 +235,13 @@ static unsigned pump_out(struct console *c, struct ring *from_guest, int timeout
 	return result | CONSOLE_AGAIN;
 }
 
-unsigned console_pump(struct console *c, struct ring *to_guest, struct ring *from_guest)
+unsigned console_pump(struct console *c, struct ring *to_guest, struct ring *from_guest, uint64_t now_ns)
 {
 	unsigned result = 0, round = CONSOLE_AGAIN;
 
 	for (int i = 0; i < ROUNDS && (round & CONSOLE_AGAIN); i++) {
 		round = pump_in(c, to_guest);
-		round |= pump_out(c, from_guest, 0);
+		round |= pump_out(c, from_guest, now_ns, 0);
 		result |= round & ~(unsigned)CONSOLE_AGAIN;
 	}
 	return result | (round & CONSOLE_AGAIN);
@@ -236,7 +249,7 @@ unsigned console_pump(struct console *c, struct ring *to_guest, struct ring *fro
 
 void console_close(struct console *c, struct ring *from_guest)
 {
-	while (pump_out(c, from_guest, DRAIN_WAIT_MS) & CONSOLE_AGAIN)
+	while (pump_out(c, from_guest, UINT64_MAX, DRAIN_WAIT_MS) & CONSOLE_AGAIN)
 		;
 	terminal_restore();
 	if (c->out_owned && c->out >= 0)

@@ -30,17 +30,25 @@ struct console {
 	struct panic_watch panic;
 	uint8_t in_buf[4096], out_buf[4096];
 	uint32_t in_len, out_pos, out_len;
+	uint64_t out_next_ns; /* before then, output is left to gather */
 };
 
 enum console_result {
 	CONSOLE_MOVED = 1, /* the guest should look: bytes came, or room was made in a ring that had filled */
 	CONSOLE_QUIT = 2,  /* Ctrl-A x */
 	CONSOLE_AGAIN = 4, /* more to do at once */
+	CONSOLE_LATER = 8, /* there is output, for CONSOLE_GATHER_NS or less to gather more */
 };
 
+/*
+ * A guest prints byte by byte, each some microseconds behind the other. It tells of a byte only when the ring was empty, so
+ * one that stays there for a while saves it a wake-up for each of those that follow.
+ */
+#define CONSOLE_GATHER_NS 1000000u
+
 int console_open(struct console *c, const struct run_options *o, struct diag *d);
-/* Move what can be moved without waiting. Mask of enum console_result. */
-unsigned console_pump(struct console *c, struct ring *to_guest, struct ring *from_guest);
+/* Move what can be moved without waiting; CLOCK_MONOTONIC says now_ns. Mask of enum console_result. */
+unsigned console_pump(struct console *c, struct ring *to_guest, struct ring *from_guest, uint64_t now_ns);
 /* What to wait for before the next pump. */
 bool console_wants_in(const struct console *c);
 bool console_wants_out(const struct console *c);

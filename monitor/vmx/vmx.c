@@ -382,11 +382,19 @@ static int serve_panic(struct vmx *x)
 	return PANIC_LOOK_MS;
 }
 
+static uint64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 /* Move console bytes; returns the time to sleep at most, in ms. */
 static int serve_console(struct vmx *x)
 {
 	struct console *c = &x->console;
-	unsigned result = console_pump(c, &x->vm->shared.console_in, &x->vm->shared.console_out);
+	unsigned result = console_pump(c, &x->vm->shared.console_in, &x->vm->shared.console_out, monotonic_ns());
 	bool ready = result & CONSOLE_AGAIN;
 
 	if (result & CONSOLE_QUIT)
@@ -397,6 +405,8 @@ static int serve_console(struct vmx *x)
 	ready |= watch_set(x, &x->out, console_wants_out(c) ? c->out : -1, EPOLLOUT, SOURCE_OUT);
 	if (ready)
 		return 0;
+	if (result & CONSOLE_LATER)
+		return CONSOLE_GATHER_NS / 1000000;
 	if (c->panic.seen)
 		return serve_panic(x);
 	return c->in_len ? 100 : -1; /* the guest says when input fits again; do not rely on it */

@@ -72,6 +72,8 @@ static void close_pipes(int in[2], int out[2])
 	close(out[1]);
 }
 
+static uint64_t now = 5000000000; /* CLOCK_MONOTONIC */
+
 static void bytes_pass_both_ways(void **state)
 {
 	uint8_t got[16];
@@ -82,7 +84,7 @@ static void bytes_pass_both_ways(void **state)
 	open_pipes(&c, in, out);
 	assert_int_equal(write(in[1], "a\001xb", 4), 4); /* a pipe has no escape key */
 	assert_int_equal(ring_put_many(&from_guest, (const uint8_t *)"hello", 5), 5);
-	assert_int_equal(console_pump(&c, &to_guest, &from_guest) & (CONSOLE_MOVED | CONSOLE_QUIT),
+	assert_int_equal(console_pump(&c, &to_guest, &from_guest, now) & (CONSOLE_MOVED | CONSOLE_QUIT),
 			 CONSOLE_MOVED);
 	assert_int_equal(ring_get_many(&to_guest, got, sizeof(got)), 4);
 	assert_memory_equal(got, "a\001xb", 4);
@@ -100,7 +102,7 @@ static void terminal_obeys_escape(void **state)
 	open_pipes(&c, in, out);
 	c.in_tty = true;
 	assert_int_equal(write(in[1], "l\001xs", 4), 4);
-	assert_true(console_pump(&c, &to_guest, &from_guest) & CONSOLE_QUIT);
+	assert_true(console_pump(&c, &to_guest, &from_guest, now) & CONSOLE_QUIT);
 	assert_int_equal(ring_used(&to_guest), 2);
 	close_pipes(in, out);
 }
@@ -114,10 +116,10 @@ static void end_of_input_ends_input_only(void **state)
 	(void)state;
 	open_pipes(&c, in, out);
 	close(in[1]);
-	assert_false(console_pump(&c, &to_guest, &from_guest) & CONSOLE_QUIT);
+	assert_false(console_pump(&c, &to_guest, &from_guest, now) & CONSOLE_QUIT);
 	assert_false(console_wants_in(&c));
 	ring_put_many(&from_guest, (const uint8_t *)"x", 1);
-	console_pump(&c, &to_guest, &from_guest);
+	console_pump(&c, &to_guest, &from_guest, now);
 	assert_int_equal(read(out[0], got, sizeof(got)), 1);
 	in[1] = -1;
 	close_pipes(in, out);
@@ -133,15 +135,15 @@ static void a_full_ring_stops_reading(void **state)
 	open_pipes(&c, in, out);
 	ring_put_many(&to_guest, junk, RING_SIZE);
 	assert_int_equal(write(in[1], "abc", 3), 3);
-	console_pump(&c, &to_guest, &from_guest);
+	console_pump(&c, &to_guest, &from_guest, now);
 	assert_false(console_wants_in(&c));
 	assert_int_equal(c.in_len, 3);
 	c.in_tty = true; /* but a terminal may bring Ctrl-A x at any time */
 	assert_true(console_wants_in(&c));
 	assert_int_equal(write(in[1], "\001x", 2), 2);
-	assert_true(console_pump(&c, &to_guest, &from_guest) & CONSOLE_QUIT);
+	assert_true(console_pump(&c, &to_guest, &from_guest, now) & CONSOLE_QUIT);
 	assert_int_equal(ring_get_many(&to_guest, junk, RING_SIZE), RING_SIZE);
-	assert_true(console_pump(&c, &to_guest, &from_guest) & CONSOLE_MOVED);
+	assert_true(console_pump(&c, &to_guest, &from_guest, now) & CONSOLE_MOVED);
 	assert_int_equal(ring_used(&to_guest), 3);
 	close_pipes(in, out);
 }
@@ -157,10 +159,37 @@ static void a_full_pipe_does_not_block(void **state)
 	open_pipes(&c, in, out);
 	for (rounds = 0; rounds < 1000 && !console_wants_out(&c); rounds++) {
 		ring_put_many(&from_guest, junk, RING_SIZE);
-		while (console_pump(&c, &to_guest, &from_guest) & CONSOLE_AGAIN)
+		while (console_pump(&c, &to_guest, &from_guest, now) & CONSOLE_AGAIN)
 			;
 	}
 	assert_true(console_wants_out(&c));
+	close_pipes(in, out);
+}
+
+/* The first byte goes out at once; what follows closely stays in the ring, and tells nobody of itself, for a while. */
+static void output_gathers(void **state)
+{
+	static uint8_t junk[RING_HIGH];
+	struct console c;
+	int in[2], out[2];
+	uint8_t got[8];
+
+	(void)state;
+	open_pipes(&c, in, out);
+	assert_int_equal(ring_put(&from_guest, 'a'), RING_WAKE);
+	assert_false(console_pump(&c, &to_guest, &from_guest, now) & CONSOLE_LATER);
+	assert_int_equal(read(out[0], got, sizeof(got)), 1);
+	assert_int_equal(ring_put(&from_guest, 'b'), RING_WAKE);
+	assert_true(console_pump(&c, &to_guest, &from_guest, now + CONSOLE_GATHER_NS / 2) & CONSOLE_LATER);
+	assert_int_equal(ring_put(&from_guest, 'c'), RING_STORED);
+	assert_true(console_pump(&c, &to_guest, &from_guest, now + CONSOLE_GATHER_NS - 1) & CONSOLE_LATER);
+	assert_false(console_pump(&c, &to_guest, &from_guest, now + CONSOLE_GATHER_NS) & CONSOLE_LATER);
+	assert_int_equal(read(out[0], got, sizeof(got)), 2);
+	assert_memory_equal(got, "bc", 2);
+	ring_put_many(&from_guest, junk, RING_HIGH); /* no waiting while a guest is about to wait for us */
+	while (console_pump(&c, &to_guest, &from_guest, now + CONSOLE_GATHER_NS) & CONSOLE_AGAIN)
+		;
+	assert_int_equal(ring_used(&from_guest), 0);
 	close_pipes(in, out);
 }
 
@@ -173,7 +202,7 @@ static void no_console_drops_output(void **state)
 	ring_init(&to_guest);
 	ring_init(&from_guest);
 	ring_put_many(&from_guest, junk, RING_SIZE);
-	while (console_pump(&c, &to_guest, &from_guest) & CONSOLE_AGAIN)
+	while (console_pump(&c, &to_guest, &from_guest, now) & CONSOLE_AGAIN)
 		;
 	assert_int_equal(ring_used(&from_guest), 0);
 }
@@ -212,7 +241,7 @@ int main(void)
 	    cmocka_unit_test(end_of_input_ends_input_only),
 	    cmocka_unit_test(a_full_ring_stops_reading),
 	    cmocka_unit_test(a_full_pipe_does_not_block),
-	    cmocka_unit_test(no_console_drops_output),
+	    cmocka_unit_test(output_gathers), cmocka_unit_test(no_console_drops_output),
 	    cmocka_unit_test(file_gets_all_output),
 	};
 
