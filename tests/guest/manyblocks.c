@@ -124,7 +124,7 @@ void guest_main(void)
 	area = at_phys(0x01800000);
 	trap_hook[0x20] = tick;
 	pic_init(1);
-	pit_start(100);
+	pit_start(500);
 	at = divide_by_zero();
 	FILL("blocks", 135000, 0x40, 0xeb, 0x00);		    /* inc %eax; jmp . + 2 */
 	FILL("sensitive", 70000, 0x9c, 0x59, 0x40);		    /* pushf; pop %ecx; inc %eax */

@@ -4,6 +4,8 @@
 # NAME.exp. Modes: plain (the image as it is), long (the same, all of it as 64-bit code), translate (as 32-bit code where the host
 # has that), auto and trap (patched, by the direct engine), w1 and w4 (the same, that many workers), qemu (QEMU TCG as a second
 # opinion, without the lines that start with '~').
+# On an emulated host (tests/host) the cases that tests/host/tcg-excluded.txt names are left out of the comparison.
+# GUEST_TIMEOUT: seconds that a guest may take (default 60).
 # With REBASE=1 the plain mode's output becomes the expected one: review the diff against the SDM.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/boot/lib.sh
@@ -34,7 +36,7 @@ run_paravane() # mode image options...
 		kill -TERM $!
 		wait $!
 	else
-		timeout -k 5 60 "$P" run "$@" $opts --append "$append" --memory 64M </dev/null >"$tmp/out" 2>"$tmp/err"
+		timeout -k 5 "${GUEST_TIMEOUT:-60}" "$P" run "$@" $opts --append "$append" --memory 64M </dev/null >"$tmp/out" 2>"$tmp/err"
 	fi
 	echo "status $?" >>"$tmp/out"
 	if [ "$evicts" ]; then # its statistics are no line of the guest's
@@ -44,9 +46,31 @@ run_paravane() # mode image options...
 	compare "$mode" "tests/guest/${name/:/-}.exp"
 }
 
+# The output less the cases that what makes this host gets wrong: their lines, and the one about registers behind each.
+less_excluded() # file
+{
+	if [ -z "${IN_TCG-}" ]; then
+		cat "$1"
+		return
+	fi
+	awk -v guest="guest $name " '
+		NR == FNR {
+			if (index($0, guest) == 1 && split($0, part, "\"") > 2)
+				excluded[part[2]] = 1
+			next
+		}
+		{
+			case_of = $0
+			sub(/, ring [03]: .*|: eip .*/, "", case_of)
+			behind = case_of in excluded || (behind && /^[~ ] eax /)
+			if (!behind)
+				print
+		}' tests/host/tcg-excluded.txt "$1"
+}
+
 compare() # mode expected
 {
-	if diff -u --label expected --label "$1" "$2" "$tmp/$1" >"$tmp/diff"; then
+	if diff -u --label expected --label "$1" <(less_excluded "$2") <(less_excluded "$tmp/$1") >"$tmp/diff"; then
 		report ok "$name $1"
 	else
 		head -40 "$tmp/diff" | sed 's/^/# /'

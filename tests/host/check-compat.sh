@@ -131,7 +131,7 @@ units()
 
 guests()
 {
-	tests/guest/test_guests.sh </dev/null >"$work/out" 2>&1
+	GUEST_TIMEOUT=600 tests/guest/test_guests.sh </dev/null >"$work/out" 2>&1
 	one test_guests "$work/out" $?
 }
 
