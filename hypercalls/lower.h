@@ -34,6 +34,7 @@ struct lower {
 	uint32_t (*aim)(const void *ctx, uint32_t guest);
 	const void *aim_ctx;
 	bool long_code; /* the code is 64-bit code (lower_long.h) */
+	bool by_fs;	/* 32-bit code reaches the hole's data by FS, for SS ends below it: user code's blocks */
 	/* filled */
 	size_t code_len, pads_len, n_points;
 	int err; /* of the last run: -ENOSPC, or -EOPNOTSUPP for an instruction that cannot be displaced */

@@ -27,10 +27,10 @@ static struct place boundary(uint32_t guest)
 
 /* --- the lookup -------------------------------------------------------------------------------------------- */
 
-/* mov %ss:disp32(,index,8), reg */
+/* mov %ss:disp32(,index,8), reg; or by FS */
 static void load_slot(struct lower *l, struct place at, unsigned reg, unsigned index, uint32_t disp)
 {
-	uint8_t b[8] = {0x36, OPCODE_LOAD, (uint8_t)(4 | reg << 3), (uint8_t)(0xc5 | index << 3)};
+	uint8_t b[8] = {emit_segment(l), OPCODE_LOAD, (uint8_t)(4 | reg << 3), (uint8_t)(0xc5 | index << 3)};
 
 	put32(b + 4, disp);
 	emit(l, at, b, sizeof(b));
@@ -44,7 +44,7 @@ uint32_t lower_lookup(struct lower *l, uint32_t table, uint32_t site)
 	static const uint8_t jecxz_hit[] = {0xe3, 28}; /* over three moves and a far jump */
 	const struct place after = {.state = POINT_AFTER};
 	struct lower_insn pad = {.site = site, .pad = MANIFEST_NONE};
-	uint8_t jmp[7] = {0x36, 0xff, 0x25};
+	uint8_t jmp[7] = {emit_segment(l), 0xff, 0x25};
 	uint32_t start = emit_here(l), miss;
 
 	l->err = 0;

@@ -30,6 +30,12 @@ void emit_exit(struct lower *l, struct lower_insn *in, struct place at);
 
 #define OPCODE_STORE 0x89 /* mov r32, r/m32 */
 #define OPCODE_LOAD 0x8b  /* mov r/m32, r32 */
+/* The segment that reaches the hole's data: FS or SS. */
+static inline uint8_t emit_segment(const struct lower *l)
+{
+	return l->by_fs ? 0x64 : 0x36;
+}
+
 /* opcode with register `reg` and a word of the vCPU page as its operands (lower_sensitive.c). */
 void emit_vcpu(struct lower *l, struct place at, uint8_t opcode, unsigned reg, uint32_t field);
 

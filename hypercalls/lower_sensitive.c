@@ -28,7 +28,7 @@
 /* prefix opcode /reg disp32: an instruction on a word of the vCPU page */
 void emit_vcpu(struct lower *l, struct place at, uint8_t opcode, unsigned reg, uint32_t field)
 {
-	uint8_t b[7] = {PREFIX_SS, opcode, (uint8_t)(MODRM_DISP32 | reg << 3)};
+	uint8_t b[7] = {emit_segment(l), opcode, (uint8_t)(MODRM_DISP32 | reg << 3)};
 
 	put32(b + 3, l->hole_base + ABI_VCPU_PAGE + field);
 	emit(l, at, b, sizeof(b));
@@ -36,7 +36,7 @@ void emit_vcpu(struct lower *l, struct place at, uint8_t opcode, unsigned reg, u
 
 static void vcpu_store_imm(struct lower *l, struct place at, uint32_t field, uint32_t value)
 {
-	uint8_t b[11] = {PREFIX_SS, 0xc7, MODRM_DISP32};
+	uint8_t b[11] = {emit_segment(l), 0xc7, MODRM_DISP32};
 
 	put32(b + 3, l->hole_base + ABI_VCPU_PAGE + field);
 	put32(b + 7, value);
@@ -45,7 +45,7 @@ static void vcpu_store_imm(struct lower *l, struct place at, uint32_t field, uin
 
 static void vcpu_cmp_zero(struct lower *l, struct place at, uint32_t field)
 {
-	uint8_t b[8] = {PREFIX_SS, 0x83, MODRM_DISP32 | 7 << 3};
+	uint8_t b[8] = {emit_segment(l), 0x83, MODRM_DISP32 | 7 << 3};
 
 	put32(b + 3, l->hole_base + ABI_VCPU_PAGE + field);
 	emit(l, at, b, sizeof(b));

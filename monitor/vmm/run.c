@@ -91,7 +91,9 @@ static uint32_t hardware_flags(const struct vm *vm)
 {
 	if (vm->vcpu.cpl != 3)
 		return FL_HARDWARE;
-	return world_is_long(vm) ? FL_HARDWARE | FL_AC : FL_HARDWARE | FL_TF | FL_AC | FL_NT;
+	if (world_is_long(vm))
+		return FL_HARDWARE | FL_AC;
+	return FL_HARDWARE | FL_AC | FL_NT | (vm->vmm->user_block ? 0 : FL_TF); /* stepped by the monitor alone */
 }
 
 void run_prepare(struct vm *vm)
@@ -138,7 +140,7 @@ bool run_collect(struct vm *vm)
 	for (unsigned r = 0; r < 8; r++)
 		v->gpr[r] = w->gpr[r];
 	v->eflags = (v->eflags & ~hardware) | (w->eflags & hardware);
-	if (w->stepped && v->cpl == 3 && !world_is_long(vm)) /* a long block is stepped by the monitor alone */
+	if (w->stepped && v->cpl == 3 && !world_is_long(vm) && !vm->vmm->user_block) /* a block is stepped by the monitor alone */
 		v->eflags |= FL_TF;
 	w->stepped = 0;
 	if (v->cpl != 3)
@@ -158,7 +160,7 @@ static bool canonical(struct vm *vm, uint32_t raw)
 {
 	struct vcpu *v = &vm->vcpu;
 	const struct vcpu_page *page = vm_vcpu_page(vm);
-	bool block = (world_is_long(vm) || v->cpl != 3) && translate_contains(vm, raw);
+	bool block = (world_is_long(vm) || v->cpl != 3 || vm->vmm->user_block) && translate_contains(vm, raw);
 	const struct manifest_point *p = block ? translate_point(vm, raw) : code_point(vm, raw);
 
 	v->eip = raw;
@@ -272,6 +274,16 @@ static enum decision go_by_stub(struct vm *vm)
 	return GO_DIRECT;
 }
 
+/* Direct engine: user code that runs by blocks for a while, but for what has none. */
+static bool user_as_blocks(struct vm *vm)
+{
+	bool direct = vm->vmm->user_direct;
+
+	vm->vmm->user_direct = 0;
+	return !direct && translate_user_preferred(vm) && !(vm->vcpu.eflags & FL_TF) &&
+	       segment_is_flat(&vm->vcpu.seg[SEG_CS]);
+}
+
 /* May the vCPU, as it stands, run on the CPU itself? (DESIGN section 2; the one place where that is decided.) */
 static enum decision decide(struct vm *vm)
 {
@@ -301,6 +313,8 @@ static enum decision decide(struct vm *vm)
 		/* With IOPL 3 user code may use POPF as CLI and STI, and read IF: nothing of that traps. */
 		if (!(cs->attr & ATTR_DB) || (v->eflags & FL_IOPL) == FL_IOPL)
 			return GO_OUT_OF_LINE;
+		if (user_as_blocks(vm))
+			return GO_TRANSLATE;
 	}
 	if (v->eip > cs->limit)
 		return GO_OUT_OF_LINE;
@@ -340,7 +354,7 @@ static void exit_pad(struct vm *vm)
 	uint32_t index = st->world.site, next;
 	const struct manifest_site *site = &vm->manifest.sites[index];
 
-	if (v->cpl == 3 && !world_is_long(vm)) {
+	if (v->cpl == 3 && !world_is_long(vm) && !st->user_block) {
 		far_from_user(vm);
 		return;
 	}
@@ -447,10 +461,17 @@ static uint32_t direct_address(struct vm *vm)
 	const struct vmm_state *st = vm->vmm;
 	const struct vcpu *v = &vm->vcpu;
 
+	translate_goes_direct(vm);
 	if (v->cpl == 3)
 		return v->eip;
-	translate_goes_direct(vm);
 	return st->resume_hint && st->resume_eip == v->eip ? st->resume_hint : code_enter_address(vm, v->eip);
+}
+
+/* The hole lies beyond the segments of user mode: for a block of user code, CS reaches it, and FS. */
+static void enter_user_block(struct world *w)
+{
+	w->iret.cs = ABI_HOST_CS32;
+	w->fs = ABI_HOST_DS;
 }
 
 static void enter(struct vm *vm, uint32_t raw)
@@ -459,7 +480,10 @@ static void enter(struct vm *vm, uint32_t raw)
 	struct world *w = &st->world;
 	uint64_t since = 0;
 
+	st->user_block = vm->vcpu.cpl == 3 && !vm_long(vm) && translate_contains(vm, raw);
 	run_prepare(vm);
+	if (st->user_block)
+		enter_user_block(w);
 	st->resume_hint = 0;
 	st->resume_raw = 0;
 	w->eip = raw;
@@ -472,7 +496,10 @@ static void enter(struct vm *vm, uint32_t raw)
 	world_enter(vm);
 	if (vm->cfg.count_cycles)
 		account_guest(vm, raw, since);
+	if (st->user_block)
+		w->fs = st->hw_sel[SEG_FS]; /* not the guest's doing */
 	run_exit(vm, run_collect(vm));
+	st->user_block = 0;
 }
 
 /* --- events ------------------------------------------------------------------------------------------------ */
@@ -550,7 +577,10 @@ static bool translated(struct vm *vm, uint32_t *raw)
 		run_count(vm, EXIT_PAGE_GUEST);
 		return false;
 	default:
-		step_out_of_line(vm);
+		if (vm->vcpu.cpl == 3 && !vm_long(vm))
+			vm->vmm->user_direct = 1;
+		else
+			step_out_of_line(vm);
 		return false;
 	}
 }

@@ -220,6 +220,8 @@ struct vmm_state {
 	uint8_t step_boundary; /* entering only to reach the next stub boundary */
 	uint8_t point_flags;   /* of the point where a stub or block was left last; 0 elsewhere */
 	uint8_t in_block;      /* the guest was left in a translated block */
+	uint8_t user_block;    /* direct engine: user code runs, or ran until now, as a block */
+	uint8_t user_direct;   /* direct engine: user code goes on directly, here it has no block */
 	uint8_t resume_raw;    /* re-enter at world.eip: the guest instruction is unfinished and invisible */
 	uint8_t segments_changed; /* at the last exit the guest had loaded a segment register by itself */
 	uint8_t step_once; /* the next instruction goes out of line: it writes to the page it is on, or reaches into one that

@@ -107,6 +107,33 @@ bool translate_preferred(const struct vm *vm)
 	return until && clock_tsc() < until;
 }
 
+static struct user_heat *heat_of(const struct vm *vm)
+{
+	return &vm->vmm->translate->heat[(vm->vcpu.cr3 ^ vm->vcpu.cr3 >> 12) % USER_SPACES];
+}
+
+void translate_user_trapped(struct vm *vm)
+{
+	struct user_heat *h = heat_of(vm);
+	uint64_t now = clock_tsc();
+
+	if (!vm->cfg.user_moves || vm->vcpu.cpl != 3 || !translate_possible(&vm->cfg))
+		return;
+	if (h->root != vm->vcpu.cr3 || h->span != now >> CROSS_SPAN)
+		*h = (struct user_heat){.root = vm->vcpu.cr3, .span = now >> CROSS_SPAN};
+	if (++h->traps != CROSS_MANY)
+		return;
+	h->prefer_until = now + (1ull << PREFER_SPAN);
+	vm->stats.user_preferred++;
+}
+
+bool translate_user_preferred(const struct vm *vm)
+{
+	const struct user_heat *h = heat_of(vm);
+
+	return h->prefer_until && h->root == vm->vcpu.cr3 && clock_tsc() < h->prefer_until;
+}
+
 bool translate_ready(const struct vm *vm)
 {
 	return translate_possible(&vm->cfg) && cache_find((struct vm *)vm, vm->vcpu.eip) &&
@@ -118,6 +145,12 @@ static void reset(struct vm *vm)
 	vm->stats.block_flushes++;
 	x87_settle(vm);
 	cache_reset(vm);
+}
+
+/* Its far call to the gate runs directly or not at all. */
+static bool is_patched_vdso(const struct vm *vm, uint32_t pfn)
+{
+	return !vm_long(vm) && vm->vmm->vdso_entry && vm->vmm->vdso_entry >> PAGE_SHIFT == pfn;
 }
 
 /* The block for eip, whose page is looked up in the guest's tables. */
@@ -134,7 +167,7 @@ static enum translate_result find_or_make(struct vm *vm, uint32_t eip, struct bl
 	paging_mark(vm, &w, false);
 	pfn = (uint32_t)(w.at.a >> PAGE_SHIFT);
 	if (eip >= vm->cfg.hole_base || !vm_ram(vm, gpa((uint64_t)pfn << PAGE_SHIFT), PAGE_SIZE) ||
-	    cache_page_is_mixed(vm, pfn))
+	    cache_page_is_mixed(vm, pfn) || is_patched_vdso(vm, pfn))
 		return TRANSLATE_STEP;
 	for (unsigned tries = 0; tries < 2; tries++) {
 		page = cache_bind(vm, eip >> PAGE_SHIFT, pfn, w.global);
@@ -187,7 +220,7 @@ void translate_goes_direct(struct vm *vm)
 	if (!pending)
 		return;
 	t->pending = 0;
-	if (t->site[pending].kind == SITE_RETURN && code_runs_directly(vm, vm->vcpu.eip))
+	if (vm->vcpu.cpl != 3 && t->site[pending].kind == SITE_RETURN && code_runs_directly(vm, vm->vcpu.eip))
 		cache_publish(vm, VIEW_SUPERVISOR, vm->vcpu.eip, vm->vcpu.eip);
 }
 

@@ -42,6 +42,12 @@ bool translate_goes_on(const struct vm *vm);
  */
 void translate_crossed(struct vm *vm);
 bool translate_preferred(const struct vm *vm);
+/*
+ * The same for user code in direct execution: each int $0x80 that it traps by costs a host signal, and none as a block.
+ * What has no block there runs directly, as user code may at any time.
+ */
+void translate_user_trapped(struct vm *vm);
+bool translate_user_preferred(const struct vm *vm);
 /* Is there a block for vcpu->eip, ready to be entered? */
 bool translate_ready(const struct vm *vm);
 /* The vCPU goes on directly at vcpu->eip: let the return that led there do so by itself the next time. */

@@ -21,7 +21,7 @@ struct gather {
 	uint32_t second_page; /* where the last instruction ends on another one */
 };
 
-struct lower block_emitter(const struct vm *vm)
+struct lower block_emitter(const struct vm *vm, enum lower_view view)
 {
 	const struct translate *t = vm->vmm->translate;
 	struct lower l = emitter_for(vm, ABI_BLOCKS, vm->cfg.blocks_off, ABI_BLOCKS_SIZE, PADS_SIZE);
@@ -31,6 +31,7 @@ struct lower block_emitter(const struct vm *vm)
 	l.points = t->point;
 	l.points_cap = POINTS;
 	l.n_points = t->n_points;
+	l.by_fs = !vm_long(vm) && view == VIEW_USER;
 	return l;
 }
 
@@ -86,6 +87,20 @@ static int gather_one(struct vm *vm, struct gather *g, uint32_t at, uint32_t pag
 }
 
 /*
+ * User code with the direct engine: FS is the block's, and the x87's instruction pointer, which nobody settles when the
+ * kernel saves it, may not lead into one. Such instructions run directly. Sensitive ones have the monitor's rules for CPL 3.
+ */
+static enum lower_shape shape_of_user(struct lower_insn *in)
+{
+	const struct insn *i = &in->insn;
+
+	if (i->seg == SEG_FS || (i->map == 0 && i->opcode >= 0xd8 && i->opcode <= 0xdf))
+		return LOWER_ALONE;
+	in->exit_only = true;
+	return lower_block_shape(i);
+}
+
+/*
  * At CPL 0 the software TLB serves instructions that are known to reach user memory, if they have a form for it that
  * leaves R14 alone.
  */
@@ -93,6 +108,8 @@ static enum lower_shape shape_of(const struct vm *vm, struct lower_insn *in)
 {
 	const struct insn *i = &in->insn;
 
+	if (!vm_long(vm) && vm->vcpu.cpl == 3)
+		return shape_of_user(in);
 	if (!vm_long(vm))
 		return lower_block_shape(i);
 	in->soft = translate_view(vm) == VIEW_SOFT;
@@ -232,11 +249,16 @@ struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 	struct lower_exit exit[BLOCK_INSNS + 1];
 	struct lower_exits x = {
 	    .exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup, .lookup_return = t->lookup_return, .soft = t->soft};
-	struct lower l = block_emitter(vm);
+	struct lower l = block_emitter(vm, translate_view(vm));
 	struct block b = {
 	    .eip = eip, .code = vm->cfg.hole_base + ABI_BLOCKS + t->code_len, .page = {page}, .view = translate_view(vm)};
 	uint32_t n_sites = t->n_sites;
 	struct gather g;
+
+	if (l.by_fs) {
+		x.lookup = t->user_lookup;
+		x.lookup_return = t->user_lookup_return;
+	}
 
 	*full = false;
 	world_fpu_guard(); /* decoder and emitter may use vector registers */

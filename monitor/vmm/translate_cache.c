@@ -344,17 +344,17 @@ void translate_note_entries(const struct vm *vm, uint32_t linear, uint32_t pfn, 
 	}
 }
 
-static uint32_t make_shared(struct vm *vm, enum site_kind kind)
+static uint32_t make_shared(struct vm *vm, enum site_kind kind, enum lower_view view)
 {
 	struct translate *t = translate_of(vm);
-	struct lower l = block_emitter(vm);
+	struct lower l = block_emitter(vm, view);
 	uint32_t at, site = TRANSLATE_SITE + t->n_sites;
 
 	t->site[t->n_sites++] = (struct site){.kind = kind};
 	if (kind == SITE_SOFT)
 		at = lower_long_soft_miss(&l, site);
 	else
-		at = vm_long(vm) ? lower_long_miss(&l, site) : lower_lookup(&l, vm->cfg.hole_base + ABI_LOOKUP, site);
+		at = vm_long(vm) ? lower_long_miss(&l, site) : lower_lookup(&l, vm->cfg.hole_base + ABI_LOOKUP + lookup_offset(view), site);
 	block_emitted(vm, &l);
 	return at;
 }
@@ -374,8 +374,12 @@ void cache_reset(struct vm *vm)
 	t->n_points = t->code_len = t->pads_len = 0;
 	t->bound = t->pending = 0;
 	t->epoch++;
-	t->lookup = make_shared(vm, SITE_INDIRECT);
-	t->lookup_return = make_shared(vm, SITE_RETURN);
+	t->lookup = make_shared(vm, SITE_INDIRECT, VIEW_SUPERVISOR);
+	t->lookup_return = make_shared(vm, SITE_RETURN, VIEW_SUPERVISOR);
+	if (vm->cfg.user_moves) {
+		t->user_lookup = make_shared(vm, SITE_INDIRECT, VIEW_USER);
+		t->user_lookup_return = make_shared(vm, SITE_RETURN, VIEW_USER);
+	}
 	if (vm->cfg.soft)
-		t->soft = make_shared(vm, SITE_SOFT);
+		t->soft = make_shared(vm, SITE_SOFT, VIEW_SUPERVISOR);
 }

@@ -18,6 +18,7 @@
 #define CROSS_SPAN 24 /* log2 of TSC ticks, some milliseconds: so many faults from direct code in it ... */
 #define CROSS_MANY 64
 #define PREFER_SPAN 30	   /* ... and all code is translated for so long */
+#define USER_SPACES 16
 #define SOFT_EIPS 8192
 #define PADS_SIZE 0x500000 /* at the end of the cache */
 #define MIXED_DROPS 200	   /* so many in one span, and a page holds changing data: stepped */
@@ -80,6 +81,11 @@ struct translate {
 	uint32_t epoch;			     /* counts whatever may make a code address useless */
 	uint64_t cross_span, prefer_until;   /* TSC */
 	uint32_t crossings;		     /* in this span */
+	struct user_heat {		     /* traps of int $0x80 of the address space `root`, in this span */
+		uint32_t root, traps;
+		uint64_t span, prefer_until; /* TSC */
+	} heat[USER_SPACES];
+	uint32_t user_lookup, user_lookup_return; /* the direct engine's routines for blocks of user code */
 	uint32_t hint, hint_eip, hint_epoch; /* code that continues behind the last exit */
 	uint8_t hint_view;		     /* whose linear addresses it uses */
 };
@@ -113,7 +119,7 @@ static inline uint32_t lookup_offset(enum lower_view view)
 }
 
 /* translate_block.c: from guest bytes to a block. NULL: the instruction has no block; full: *full is set. */
-struct lower block_emitter(const struct vm *vm);
+struct lower block_emitter(const struct vm *vm, enum lower_view view);
 void block_emitted(struct vm *vm, const struct lower *l);
 struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full);
 

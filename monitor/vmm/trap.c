@@ -134,6 +134,8 @@ static int protection_fault(struct vm *vm, unsigned vector)
 
 		if (v->cpl != 3 && !vm->vmm->in_block)
 			module_trapped(vm, v->eip);
+		if (why == EXIT_SYSCALL)
+			translate_user_trapped(vm);
 		return emulate_counted(vm, &insn, why);
 	}
 	if (world_is_long(vm) && (insn.seg == SEG_FS || insn.seg == SEG_GS) && !segment_is_unlimited(&v->seg[insn.seg]))
@@ -290,6 +292,7 @@ static int system_call(struct vm *vm)
 		v->eip -= 2;
 		if (emulate_fetch(vm, &insn, raw) < 0)
 			return -EFAULT;
+		translate_user_trapped(vm);
 		return emulate_counted(vm, &insn, EXIT_SYSCALL);
 	}
 	v->exc_vector = EXC_NONE;

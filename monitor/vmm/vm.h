@@ -81,6 +81,7 @@ struct vm_config {
 	uint8_t mode;  /* enum run_mode; MODE_TRANSLATE with the long engine */
 	uint8_t engine; /* enum engine */
 	uint8_t n_workers;
+	bool user_moves;  /* user code whose int $0x80 traps all the time is translated for a while */
 	bool soft;	  /* the long engine may reach user memory by the software TLB (host has BMI2) */
 	bool native_user; /* and may run user code as it is, in a 32-bit segment (soft.h) */
 	bool patched;	  /* a manifest is present */
@@ -164,7 +165,7 @@ struct vm_stats {
 	uint64_t module_scans[SCAN_RESULTS]; /* each time that such a page was looked at */
 	uint64_t module_met; /* frames outside the image where code was met that was not verified yet */
 	uint64_t code_candidates, code_verified, code_refused; /* pages, at the end of the run */
-	uint64_t blocks, block_insns, blocks_dropped, block_flushes, branches_chained, translation_preferred;
+	uint64_t blocks, block_insns, blocks_dropped, block_flushes, branches_chained, translation_preferred, user_preferred;
 	uint64_t blocks_unverified; /* kernel code from pages that the image's manifest does not prove */
 	uint32_t unknown_blocks[UNKNOWN_BLOCKS]; /* starts of those with sensitive instructions that are no sites of the
 						    manifest; open hash, 0 free */

@@ -58,6 +58,7 @@ static int choose(struct vm_config *cfg, const struct run_options *o, const stru
 		return diag_set(d, -ENOTSUP, "host: %s: %s; leave out %s", lacks->name, lacks->text, direct);
 	cfg->engine = choose_engine(o, !lacks, has_bmi2());
 	cfg->mode = cfg->engine == ENGINE_LONG ? MODE_TRANSLATE : o->mode == MODE_DEFAULT ? MODE_AUTO : o->mode;
+	cfg->user_moves = cfg->engine == ENGINE_DIRECT && o->user == USER_AUTO && o->mode != MODE_TRAP && o->mode != MODE_DIRECT;
 	cfg->soft = cfg->engine == ENGINE_LONG && has_bmi2();
 	cfg->native_user = cfg->soft && !lacks && o->user != USER_TRANSLATE;
 	return 0;

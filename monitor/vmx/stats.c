@@ -167,6 +167,7 @@ static void print_pages(const struct vm *vm, FILE *out)
 	    {"translation cache flushes", s->block_flushes},
 	    {"branches chained", s->branches_chained},
 	    {"spells of translating everything", s->translation_preferred},
+	    {"spells of translating a program for its int $0x80", s->user_preferred},
 	    {"baton passes between workers", s->baton_passes},
 	    {"host mmap", s->host_mmap},
 	    {"host mprotect", s->host_mprotect},

@@ -55,7 +55,8 @@ for options in "${runs[@]}"; do
 	timeout -k 10 "$BOOT_TIMEOUT" "$pv" run "$image" --initrd "$initrd" --append "console=ttyS0 nowatchdog" $options \
 		</dev/null >"$work/console" 2>&1
 	status=$?
-	battery_of "$work/console" >"$work/out"
+	# What the kernel thinks of the host's CPU is no matter of rewriting.
+	battery_of "$work/console" | grep -v 'Speculative Return Stack Overflow: WARNING' >"$work/out"
 	if [ $status -ne 0 ]; then
 		tap 1 "$kernel rewritten $options: exit status $status" "$work/console"
 	elif ! same_output "$work/out" >"$work/diff"; then

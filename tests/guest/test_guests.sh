@@ -61,7 +61,7 @@ less_excluded() # file
 		}
 		{
 			case_of = $0
-			sub(/, ring [03]: .*|: eip .*/, "", case_of)
+			sub(/(, ring [03])?: .*/, "", case_of)
 			behind = case_of in excluded || (behind && /^[~ ] eax /)
 			if (!behind)
 				print
