@@ -186,7 +186,8 @@ static bool execute_unplanned(struct vm *vm, uint32_t linear, uint32_t pfn, uint
 	if (linear == (eip & PAGE_MASK))
 		bit_set(p->entered, eip & (PAGE_SIZE - 1));
 	doubled = p->strikes + p->tries;
-	if (clock_tsc() - p->since < 1ull << (SOON + (doubled < PATIENCE ? doubled : PATIENCE)))
+	if (clock_tsc() - p->since < 1ull << (SOON + (doubled < PATIENCE ? doubled : PATIENCE)) ||
+	    module_rests(modules_of(vm), MODULE_SEARCH_CODE, linear))
 		return false;
 	p = make_room(vm, p);
 	if (!module_promote(vm, p, linear, ram, false)) {
@@ -204,6 +205,7 @@ bool module_execute(struct vm *vm, struct gva at, struct gpa page)
 	uint32_t pfn = (uint32_t)(page.a >> PAGE_SHIFT), linear = at.a & PAGE_MASK;
 	uint8_t *ram = vm_ram(vm, page, PAGE_SIZE), *flags;
 	struct module_page *p;
+	enum module_plan_search plan;
 
 	if (!m || !ram || (vm->cfg.mode != MODE_AUTO && vm->cfg.mode != MODE_DIRECT) ||
 	    !(vm->vcpu.cr0 & CR0_PG) || !vm->cfg.modules_off)
@@ -216,8 +218,9 @@ bool module_execute(struct vm *vm, struct gva at, struct gpa page)
 	if (*flags & RAM_REFUSED)
 		return execute_unplanned(vm, linear, pfn, ram);
 	world_fpu_guard(); /* hashing may use vector registers */
-	if (!module_find_plan(vm, linear)) {
-		*flags |= RAM_REFUSED;
+	plan = module_find_plan(vm, linear);
+	if (plan != PLAN_FOUND) {
+		*flags |= plan == PLAN_NONE ? RAM_REFUSED : 0;
 		return execute_unplanned(vm, linear, pfn, ram);
 	}
 	p = take_slot(vm, pfn);

@@ -6,11 +6,11 @@
  * the pages before and behind are searched for its magic words, up to the first that is not mapped. Guest memory is
  * hostile: everything is copied before it is looked at, and what it says is only ever taken for an offer.
  */
+#include "monitor/vmm/clock.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/module_state.h"
 #include "monitor/vmm/paging.h"
 
-#define SEARCH_PAGES 4096	    /* each way */
 #define MAGIC 0x314c50444f4d5650ull /* "PVMODPL1" */
 
 const uint8_t *module_frame(struct vm *vm, uint32_t linear)
@@ -105,25 +105,31 @@ static bool read_plan(struct vm *vm, uint32_t at, uint32_t linear, struct module
 
 static bool search_page(struct vm *vm, const uint8_t *page, uint32_t at, uint32_t linear)
 {
-	for (uint32_t i = 0; i < PAGE_SIZE; i += MODULE_PLAN_ALIGN)
+	for (uint32_t i = 0; page && i < PAGE_SIZE; i += MODULE_PLAN_ALIGN)
 		if (*(const uint64_t *)(page + i) == MAGIC &&
 		    read_plan(vm, at + i, linear, &vm->vmm->modules->plan))
 			return true;
 	return false;
 }
 
-bool module_find_plan(struct vm *vm, uint32_t linear)
+enum module_plan_search module_find_plan(struct vm *vm, uint32_t linear)
 {
-	struct module_plan_found *f = &vm->vmm->modules->plan;
-	const uint8_t *page;
+	struct modules *m = vm->vmm->modules;
+	uint64_t began = clock_tsc();
+	uint32_t first, end;
 
-	if (f->at && read_plan(vm, f->at, linear, f))
-		return true;
-	for (uint32_t n = 0; n < SEARCH_PAGES && (page = module_frame(vm, linear + (n << PAGE_SHIFT))); n++)
-		if (search_page(vm, page, linear + (n << PAGE_SHIFT), linear))
-			return true;
-	for (uint32_t n = 1; n < SEARCH_PAGES && (page = module_frame(vm, linear - (n << PAGE_SHIFT))); n++)
-		if (search_page(vm, page, linear - (n << PAGE_SHIFT), linear))
-			return true;
-	return false;
+	if (m->plan.at && read_plan(vm, m->plan.at, linear, &m->plan))
+		return PLAN_FOUND;
+	if (module_rests(m, MODULE_SEARCH_PLAN, linear))
+		return PLAN_PUT_OFF;
+	module_stretch(vm, linear, &first, &end);
+	for (uint32_t at = linear; at != end; at += PAGE_SIZE)
+		if (search_page(vm, module_frame(vm, at), at, linear))
+			return PLAN_FOUND;
+	for (uint32_t at = linear; at != first; at -= PAGE_SIZE)
+		if (search_page(vm, module_frame(vm, at - PAGE_SIZE), at - PAGE_SIZE, linear))
+			return PLAN_FOUND;
+	module_rest(m, MODULE_SEARCH_PLAN, linear, first, end, clock_tsc() - began);
+	vm->stats.module_searches++;
+	return PLAN_NONE;
 }

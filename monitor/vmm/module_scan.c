@@ -16,13 +16,13 @@
  */
 #include "hypercalls/policy.h"
 #include "hypercalls/window.h"
+#include "monitor/vmm/clock.h"
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/module_state.h"
 #include "monitor/vmm/translate.h"
 
-#define REGION_PAGES 4096 /* each way */
-#define ANCHORS 4	  /* before the page that the sweep begins at, if there are so many */
+#define ANCHORS 4 /* before the page that the sweep begins at, if there are so many */
 
 struct sweep {
 	struct vm *vm;
@@ -34,18 +34,22 @@ struct sweep {
 
 /* --- anchors -------------------------------------------------------------------------------------------------- */
 
+static void note_word(struct module_work *w, uint32_t word)
+{
+	if (word - w->linear < PAGE_SIZE)
+		bit_set(w->anchor, word - w->linear);
+	else
+		bit_set(w->before, w->linear - 1 - word);
+}
+
 static void note_words(struct sweep *s, const uint8_t *page)
 {
 	const uint32_t *word = (const void *)page;
+	uint32_t linear = s->w->linear, before = linear - s->first, reach = before < MODULE_REACH ? before : MODULE_REACH;
 
-	for (uint32_t i = 0; i < PAGE_SIZE / sizeof(*word); i++) {
-		uint32_t offset = word[i] - s->w->linear, back = s->w->linear - 1 - word[i];
-
-		if (offset < PAGE_SIZE)
-			bit_set(s->w->anchor, offset);
-		else if (back < MODULE_REACH && word[i] >= s->first)
-			bit_set(s->w->before, back);
-	}
+	for (uint32_t i = 0; page && i < PAGE_SIZE / sizeof(*word); i++)
+		if (word[i] - (linear - reach) < reach + PAGE_SIZE)
+			note_word(s->w, word[i]);
 }
 
 static bool is_anchor(const struct module_work *w, uint32_t at)
@@ -56,6 +60,11 @@ static bool is_anchor(const struct module_work *w, uint32_t at)
 				  : back < MODULE_REACH && bit_at(w->before, back);
 }
 
+static bool code_met(const struct vm *vm, const uint8_t *page)
+{
+	return page && vm->vmm->code.ram[((uintptr_t)page - RAM_BASE) >> PAGE_SHIFT] & (RAM_TRANSLATED | RAM_MODULE);
+}
+
 /*
  * Code holds no pointers: what looks like one is instructions (74 02 89 d0, say). Code is in one piece; all pages from
  * the first to the last that is known to hold some.
@@ -64,9 +73,7 @@ static void find_code(const struct sweep *s, uint32_t *first, uint32_t *last)
 {
 	*first = *last = s->w->linear;
 	for (uint32_t at = s->first; at != s->end; at += PAGE_SIZE) {
-		uint64_t pfn = ((uintptr_t)module_frame(s->vm, at) - RAM_BASE) >> PAGE_SHIFT;
-
-		if (!(s->vm->vmm->code.ram[pfn] & (RAM_TRANSLATED | RAM_MODULE)))
+		if (!code_met(s->vm, module_frame(s->vm, at)))
 			continue;
 		*first = at < *first ? at : *first;
 		*last = at > *last ? at : *last;
@@ -77,17 +84,15 @@ static void find_code(const struct sweep *s, uint32_t *first, uint32_t *last)
 static bool find_anchors(struct sweep *s)
 {
 	uint32_t linear = s->w->linear, code, last;
+	uint64_t began = clock_tsc();
 	unsigned found = 0;
 
-	s->first = s->end = linear;
-	for (unsigned n = 0; n < REGION_PAGES && module_frame(s->vm, s->first - PAGE_SIZE); n++)
-		s->first -= PAGE_SIZE;
-	for (unsigned n = 0; n < REGION_PAGES && module_frame(s->vm, s->end); n++)
-		s->end += PAGE_SIZE;
+	module_stretch(s->vm, linear, &s->first, &s->end);
 	find_code(s, &code, &last);
 	for (uint32_t at = s->first; at != s->end; at += PAGE_SIZE)
 		if (at < code || at > last)
 			note_words(s, module_frame(s->vm, at));
+	module_rest(s->vm->vmm->modules, MODULE_SEARCH_CODE, linear, s->first, s->end, clock_tsc() - began);
 	s->at = linear;
 	for (uint32_t back = 0; back < MODULE_REACH && found < ANCHORS; back++)
 		if (bit_at(s->w->before, back)) {

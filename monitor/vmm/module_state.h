@@ -94,11 +94,21 @@ struct module_work {
 	struct module_insn insn[PAGE_SIZE];
 };
 
+enum module_search { MODULE_SEARCH_PLAN, MODULE_SEARCH_CODE, MODULE_SEARCHES };
+
+/* Linear addresses [first, end) were gone through: not again before `until` (TSC). */
+struct module_rest {
+	uint32_t first, end;
+	uint64_t until;
+};
+#define MODULE_RESTS 8
+
 struct modules {
 	uint16_t *by_pfn;    /* index + 1 in page, of a RAM page frame */
 	uint16_t *by_linear; /* the same of a linear page */
 	uint32_t n_pages, next_page;
 	uint32_t code_len, pads_len, n_points, n_sites;
+	struct module_rest rest[MODULE_SEARCHES][MODULE_RESTS];
 	struct module_plan_found plan;
 	struct module_work work;
 	struct module_page page[MODULE_PAGES];
@@ -117,12 +127,23 @@ static inline void bit_set(uint8_t *map, uint32_t bit)
 }
 
 /* module_find.c: the plan that covers the linear page, in modules->plan. */
-bool module_find_plan(struct vm *vm, uint32_t linear);
+enum module_plan_search {
+	PLAN_FOUND,
+	PLAN_NONE,
+	PLAN_PUT_OFF, /* its stretch rests */
+};
+enum module_plan_search module_find_plan(struct vm *vm, uint32_t linear);
 /* n bytes at linear address `at`, wherever their pages are; nothing is raised. */
 bool module_read(struct vm *vm, uint32_t at, void *to, size_t n);
 
 /* The frame that is mapped at a linear page, or NULL. */
 const uint8_t *module_frame(struct vm *vm, uint32_t linear);
+
+/* module_stretch.c: mapped pages [*first, *end) around the page; may they not be gone through now; it took so many TSC cycles. */
+void module_stretch(struct vm *vm, uint32_t linear, uint32_t *first, uint32_t *end);
+bool module_rests(struct modules *m, enum module_search what, uint32_t linear);
+void module_rest(struct modules *m, enum module_search what, uint32_t linear, uint32_t first, uint32_t end,
+		 uint64_t took);
 
 /* module_take.c: instruction starts and windows of the page that is worked on, as modules->plan has them. */
 bool module_take_plan(struct vm *vm, uint32_t linear);

@@ -163,6 +163,7 @@ struct vm_stats {
 	uint64_t module_pages, module_windows; /* promoted now; windows laid in all */
 	uint64_t module_unplanned, module_insns; /* pages promoted without a plan, instructions on them */
 	uint64_t module_scans[SCAN_RESULTS]; /* each time that such a page was looked at */
+	uint64_t module_searches;	     /* for a plan that was not found */
 	uint64_t module_met; /* frames outside the image where code was met that was not verified yet */
 	uint64_t code_candidates, code_verified, code_refused; /* pages, at the end of the run */
 	uint64_t blocks, block_insns, blocks_dropped, block_flushes, branches_chained, translation_preferred, user_preferred;

@@ -148,6 +148,7 @@ static void print_pages(const struct vm *vm, FILE *out)
 	    {"code pages verified again", s->pages_reverified},
 	    {"code pages refused", s->pages_refused},
 	    {"frames of module code met before they were promoted", s->module_met},
+	    {"searches for a plan that found none", s->module_searches},
 	    {"module pages promoted", s->module_promoted},
 	    {"  of them without a plan", s->module_unplanned},
 	    {"  instructions on those", s->module_insns},

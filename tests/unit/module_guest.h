@@ -111,6 +111,8 @@ static inline struct gpa page_of(uint32_t linear)
 
 static inline bool execute(uint32_t linear)
 {
+	/* All stretches have rested. */
+	memset(vm->vmm->modules->rest, 0, sizeof(vm->vmm->modules->rest));
 	return module_execute(vm, gva(linear), page_of(linear));
 }
 

@@ -295,6 +295,75 @@ static void hostile_pages(void **state)
 	free(copy);
 }
 
+/* --- how often the memory around is gone through --------------------------------------------------------------- */
+
+static bool rests(uint32_t linear)
+{
+	return module_rests(vm->vmm->modules, MODULE_SEARCH_CODE, linear);
+}
+
+/* The stretch was gone through for 2^log2 cycles. */
+static void gone_through(uint32_t first, unsigned log2)
+{
+	module_rest(vm->vmm->modules, MODULE_SEARCH_CODE, first, first, first + (16 << 20), 1ull << log2);
+}
+
+static void a_stretch_rests_in_proportion(void **state)
+{
+	struct module_rest *r = vm->vmm->modules->rest[MODULE_SEARCH_CODE];
+	uint64_t start = clock_tsc();
+
+	(void)state;
+	gone_through(BASE, 23); /* 2^28 of the 2^30 that it has in advance */
+	assert_false(rests(BASE));
+	gone_through(BASE, 27); /* 2^32 */
+	assert_true(rests(BASE) && rests(BASE + (16 << 20) - 1));
+	assert_false(rests(BASE - 1) || rests(BASE + (16 << 20)));
+	assert_false(module_rests(vm->vmm->modules, MODULE_SEARCH_PLAN, BASE));
+	assert_in_range(r->until - start, (1ull << 32) - (3ull << 28), clock_tsc() - start + (1ull << 32));
+	gone_through(BASE, 40); /* it was stopped for minutes */
+	assert_in_range(r->until - clock_tsc(), 0, 1ull << 33);
+	for (uint32_t n = 1; n < 100; n++) /* small ones come and go */
+		gone_through(n << 24, 10);
+	assert_true(rests(BASE));
+	r->until = clock_tsc();
+	assert_false(rests(BASE));
+}
+
+/* Among 32 MiB of mapped memory, as a kernel's own code is that nobody patched. */
+static void map_all_around(void)
+{
+	cpu->cr4 |= CR4_PSE;
+	for (uint32_t n = 1; n <= 4; n++) {
+		poke32(PD + ((BASE >> 22) + n) * 4, 0xe3);
+		poke32(PD + ((BASE >> 22) - n) * 4, 0xe3);
+	}
+	for (uint32_t i = pages; i < 1024; i++)
+		poke32(PT + i * 4, ROOM | 0x63);
+}
+
+static void pages_that_change_all_the_time_cost_little(void **state)
+{
+	uint32_t pfn = (uint32_t)(page_of(text).a >> PAGE_SHIFT);
+	uint8_t *flags = &vm->vmm->code.ram[pfn];
+
+	(void)state;
+	map_all_around();
+	memset(at(named("table")), 0, 28);
+	cpu->eip = named("first");
+	for (unsigned n = 0; n < 400; n++) {
+		*flags = 0; /* written to */
+		assert_false(module_execute(vm, gva(text), page_of(text)));
+	}
+	assert_in_range(vm->stats.module_searches, 1, 100);
+	for (unsigned n = 0; n < 400; n++) {
+		*flags = RAM_TRANSLATED | RAM_REFUSED;
+		slot(text)->since = slot(text)->tries = 0;
+		assert_false(module_execute(vm, gva(text), page_of(text)));
+	}
+	assert_in_range(vm->stats.module_scans[SCAN_NO_ANCHOR], 1, 100);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, module_guest_teardown)
 
 int main(void)
@@ -316,6 +385,8 @@ int main(void)
 	    T(translation_is_evidence),
 	    T(other_modes_never_promote),
 	    T(hostile_pages),
+	    T(a_stretch_rests_in_proportion),
+	    T(pages_that_change_all_the_time_cost_little),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
