@@ -65,15 +65,19 @@ static int undo_windows(struct vm *vm, struct diag *d)
 	return 0;
 }
 
-/* Trap mode: a trapping byte on each site instead: HLT is privileged and one byte long. */
+/*
+ * Trap mode: a trapping byte on each site instead: HLT is privileged and one byte long. Outside the text nothing runs
+ * directly, and a translated block would take it for the guest's.
+ */
 static void trap_sites(struct vm *vm)
 {
 	const struct manifest *m = &vm->manifest;
 
 	for (uint32_t i = 0; i < m->h.n_sites; i++) {
-		uint8_t *ram = vm_ram(vm, gpa(m->sites[i].va - vm->cfg.alias_delta), 1);
+		uint32_t at = m->sites[i].va - vm->cfg.alias_delta;
+		uint8_t *ram = vm_ram(vm, gpa(at), 1);
 
-		if (ram && m->sites[i].window != MANIFEST_NONE)
+		if (ram && page_of(vm, at >> PAGE_SHIFT) && m->sites[i].window != MANIFEST_NONE)
 			*ram = 0xf4;
 	}
 }
