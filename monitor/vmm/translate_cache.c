@@ -367,8 +367,10 @@ void cache_reset(struct vm *vm)
 		t->by_linear[t->page[page].linear] = 0;
 		t->by_pfn[t->page[page].pfn] = 0;
 	}
-	mem_set(t->bucket, 0, BUCKETS * sizeof(*t->bucket));
-	mem_set(slot_of(vm, VIEW_SUPERVISOR, 0), 0, ABI_LOOKUP_TABLES * ABI_LOOKUP_SIZE);
+	if (t->n_pages) { /* not the first time: then they are zero, and 450 pages that nobody has touched */
+		mem_set(t->bucket, 0, BUCKETS * sizeof(*t->bucket));
+		mem_set(slot_of(vm, VIEW_SUPERVISOR, 0), 0, ABI_LOOKUP_TABLES * ABI_LOOKUP_SIZE);
+	}
 	*slot_of(vm, VIEW_SUPERVISOR, 0) = *slot_of(vm, VIEW_USER, 0) = *slot_of(vm, VIEW_SOFT, 0) = no_slot(0);
 	t->n_blocks = t->n_pages = t->n_sites = t->n_insns = 1;
 	t->n_points = t->code_len = t->pads_len = 0;
