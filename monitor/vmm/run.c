@@ -29,6 +29,7 @@
 #include "monitor/vmm/vdso.h"
 #include "monitor/vmm/worker.h"
 #include "monitor/vmm/world.h"
+#include "monitor/vmm/x87.h"
 #include "monitor/vmm/xol.h"
 
 /* --- statistics ------------------------------------------------------------------------------------------ */
@@ -591,6 +592,17 @@ static void __attribute__((noreturn)) wait_for_the_end(struct vm *vm)
 		host_futex_wait(&vm->shared.stop, atomic_load(&vm->shared.stop), NULL);
 }
 
+/* With the long engine: what the x87 remembers of the blocks that this code ran by before, it may store by itself now. */
+static void go_native(struct vm *vm)
+{
+	struct vmm_state *st = vm->vmm;
+
+	st->world.native = vm_long(vm);
+	if (st->x87_of_block)
+		x87_settle(vm);
+	st->x87_of_block = 0;
+}
+
 void run_pass(struct vm *vm)
 {
 	struct vmm_state *st = vm->vmm;
@@ -629,11 +641,12 @@ void run_pass(struct vm *vm)
 			return;
 		case GO_DIRECT:
 			raw = direct_address(vm);
-			st->world.native = vm_long(vm);
+			go_native(vm);
 			break;
 		case GO_TRANSLATE:
 			if (!translated(vm, &raw))
 				return;
+			st->x87_of_block |= vm->cfg.native_user && v->cpl == 3;
 			break;
 		}
 	}

@@ -221,6 +221,7 @@ struct vmm_state {
 	uint8_t point_flags;   /* of the point where a stub or block was left last; 0 elsewhere */
 	uint8_t in_block;      /* the guest was left in a translated block */
 	uint8_t user_block;    /* direct engine: user code runs, or ran until now, as a block */
+	uint8_t x87_of_block;  /* long engine: user code ran by blocks since it ran natively */
 	uint8_t user_direct;   /* direct engine: user code goes on directly, here it has no block */
 	uint8_t resume_raw;    /* re-enter at world.eip: the guest instruction is unfinished and invisible */
 	uint8_t segments_changed; /* at the last exit the guest had loaded a segment register by itself */
