@@ -24,8 +24,12 @@ static void put(uint32_t value, unsigned size)
 		*at++ = (uint8_t)value;
 }
 
-/* From `from` on: what ring 3 ends with, or ring 0 returns by. EAX and the memory at USER_BASE count. */
-static void run(const char *name, uint32_t from, uint32_t turns)
+/*
+ * From `from` on, and in ring 0 from `kernel_from`: what ring 3 ends with, or ring 0 returns by. EAX and the memory at
+ * USER_BASE count. Ring 0 has its own addresses: a page that ring 3 executes directly is executable to it as well, and
+ * then nothing is translated.
+ */
+static void run(const char *name, uint32_t kernel_from, uint32_t from, uint32_t turns)
 {
 	uint32_t start = USER_BASE + 0x1000, frame[5] = {start, SEL_UCODE, 0x202, USER_STACK, SEL_UDATA};
 	uint32_t *counter = user_memory(USER_BASE), before = ticks;
@@ -37,7 +41,7 @@ static void run(const char *name, uint32_t from, uint32_t turns)
 		put(0xbf, 1);
 		put(turns, 4);
 		put(0xba, 1);
-		put(from, 4);
+		put(ring ? from : kernel_from, 4);
 		put(0x754fd2ff, 4);
 		put(0xfb, 1);
 		put(0x80cd, 2);
@@ -45,7 +49,7 @@ static void run(const char *name, uint32_t from, uint32_t turns)
 		if (!catch ()) {
 			if (ring)
 				enter(frame);
-			__asm__ volatile("sti; jmp *%0" ::"r"(start) : "memory");
+			__asm__ volatile("sti; jmp *%0" ::"r"(user_memory(start)) : "memory");
 		}
 		print("%s, ring %u: #%u eax %x counter %x\n", name, ring, last.vector, last.eax, *counter);
 	}
@@ -74,7 +78,7 @@ static void fill(const uint8_t *piece, unsigned size, unsigned n)
 	do {                                                                                                 \
 		static const uint8_t piece[] = {__VA_ARGS__};                                                \
 		fill(piece, sizeof(piece), n);                                                               \
-		run(name, AREA + 2, 1);                                                                      \
+		run(name, (uint32_t)area + 2, AREA + 2, 1);                                                  \
 	} while (0)
 
 /* One frame at many addresses. */
@@ -94,7 +98,7 @@ static void pages(void)
 	put(0x928d, 2);
 	put(4096, 4);
 	put(0xc3, 1);
-	run("pages", PAGES, N_PAGES);
+	run("pages", PAGES, PAGES, N_PAGES);
 }
 
 /* An x87 exception stays pending, so every processor keeps the pointer. */

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Runs every flat guest of guests.txt (or those named as arguments) in every mode and compares what it prints with
-# NAME.exp. Modes: plain (the image as it is), long (the same, all of it as 64-bit code), translate (as 32-bit code where the host
-# has that), auto and trap (patched, by the direct engine), w1 and w4 (the same, that many workers), qemu (QEMU TCG as a second
-# opinion, without the lines that start with '~').
+# NAME.exp. Modes: plain (the image as it is), direct (the same, by the direct engine), long (all of it as 64-bit code), translate
+# (as 32-bit code where the host has that), auto and trap (patched, by the direct engine), w1 and w4 (the same, that many
+# workers), qemu (QEMU TCG as a second opinion, without the lines that start with '~').
 # On an emulated host (tests/host) the cases that tests/host/tcg-excluded.txt names are left out of the comparison.
 # GUEST_TIMEOUT: seconds that a guest may take (default 60).
 # With REBASE=1 the plain mode's output becomes the expected one: review the diff against the SDM.
@@ -109,10 +109,11 @@ run_guest()
 		echo "status $status" >>"tests/guest/${name/:/-}.exp"
 	fi
 	run_paravane plain "$elf"
+	run_paravane direct "$elf" --mode auto
 	run_paravane translate "$elf" --mode translate
 	run_paravane long "$elf" --user translate
 	if [ -z "$patch" ]; then
-		run_paravane w4 "$elf" --workers 4
+		run_paravane w4 "$elf" --mode auto --workers 4
 	elif "$P" patch "$elf" -o "$tmp/pv" >"$tmp/err" 2>&1 && "$P" verify "$elf" "$tmp/pv" >"$tmp/err" 2>&1; then
 		report ok "$name patched and verified"
 		run_paravane auto "$tmp/pv" --mode auto
