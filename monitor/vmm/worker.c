@@ -36,6 +36,16 @@ bool worker_is_home(const struct vm *vm)
 	return !vm->cfg.soft || worker_self()->root == present_root(vm);
 }
 
+/* Has the address space mappings that another one would push out of its worker? */
+static bool is_mapped(const struct vm *vm, uint64_t root)
+{
+	for (unsigned i = 0; i < SOFT_SPACES; i++)
+		if (vm->vmm->space[i].root == root)
+			return vm->vmm->space[i].mapped;
+	return false;
+}
+
+/* Its worker; else the present one, whose view of guest memory is warm, where that costs nobody his; else the oldest. */
 static unsigned choose(struct vm *vm, uint64_t root)
 {
 	struct vmm_state *s = vm->vmm;
@@ -47,7 +57,7 @@ static unsigned choose(struct vm *vm, uint64_t root)
 		if (s->workers[i].last_use < s->workers[oldest].last_use)
 			oldest = i;
 	}
-	return oldest;
+	return vm->cfg.soft && !is_mapped(vm, s->workers[self_index].root) ? self_index : oldest;
 }
 
 void worker_go_home(struct vm *vm)

@@ -353,6 +353,16 @@ static void the_baton_goes_to_mappings_only(void **state)
 	assert_int_equal(vm->vmm->next_worker, 1);
 }
 
+static void nobody_is_woken_without_need(void **state)
+{
+	(void)state;
+	worker_set_self(1);
+	compute(2);
+	worker_go_home(vm);
+	assert_int_equal(vm->vmm->next_worker, 1); /* though 0 is free for longer */
+	worker_set_self(0);
+}
+
 #define soft_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -369,6 +379,7 @@ int main(void)
 	    soft_test(code_that_computes_gets_mappings),
 	    soft_test(code_that_computes_runs_natively),
 	    soft_test(the_baton_goes_to_mappings_only),
+	    soft_test(nobody_is_woken_without_need),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
