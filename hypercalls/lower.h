@@ -49,6 +49,7 @@ struct lower_insn {
 	bool
 	    flags_dead; /* the arithmetic flags after it are written before they are read: a cheaper form will do */
 	bool soft;	  /* long blocks: memory is reached through the software TLB */
+	bool leaves;	  /* long blocks: the monitor does it, by its site */
 	bool exit_only;	  /* %ss may not be flat here: leave through the pad, touch no memory */
 	uint32_t pad;	  /* out: its landing pad, or MANIFEST_NONE */
 	uint32_t resume;  /* out: code address of what follows it; MANIFEST_NONE if nothing can (IRET) */

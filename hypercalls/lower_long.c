@@ -150,9 +150,9 @@ static void loop(const struct long_ctx *c, const struct lower_insn *in, struct p
 /* --- the block --------------------------------------------------------------------------------------------- */
 
 /* All of it is the monitor's, but for the repetition of nothing: kernels copy the odd bytes at both ends apart. */
-static void soft_string(const struct long_ctx *c, struct lower_insn *in, struct place first)
+static void leave(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
-	if (!(in->insn.prefixes & (INSN_REP | INSN_REPNE))) {
+	if (!long_is_string(&in->insn) || !(in->insn.prefixes & (INSN_REP | INSN_REPNE))) {
 		emit_exit(c->l, in, first);
 		return;
 	}
@@ -168,11 +168,11 @@ static void lower_one(const struct long_ctx *c, struct lower_insn *in, struct pl
 	in->pad = in->resume = MANIFEST_NONE;
 	in->slow[0] = in->slow[1] = SLOW_NONE;
 	in->start = emit_here(c->l);
-	if (policy_is_replaced(i->op) || (in->soft && lower_long_soft_leaves(i))) {
+	if (policy_is_replaced(i->op) || in->leaves) {
 		if (policy_is_replaced(i->op))
 			long_sensitive(c, in, first);
 		else
-			soft_string(c, in, first);
+			leave(c, in, first);
 		in->resume = i->flow == FLOW_FAR ? MANIFEST_NONE : emit_here(c->l);
 		return;
 	}

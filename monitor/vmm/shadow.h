@@ -48,6 +48,8 @@ void shadow_log(struct vm *vm, enum log_kind kind, uint32_t addr);
 
 /* Does a view that is live have a mapping or an entry of the page at `at`? */
 bool shadow_maps(struct vm *vm, struct gva at);
+/* Does the guest's kernel map and unmap the pages around `at` all the time? As far as the window has seen. */
+bool shadow_remaps(struct vm *vm, struct gva at);
 #define INVLPG_RUN 64 /* pages that may go along with one that INVLPG names */
 
 /* CR3 was loaded, or this worker is the vCPU (again): catch up, and validate everything that is not global. */

@@ -274,6 +274,15 @@ void shadow_invlpg_view(struct vm *vm, struct gva at)
 	}
 }
 
+bool shadow_remaps(struct vm *vm, struct gva at)
+{
+	const struct shadow_table *t;
+
+	worker_self()->view = SHADOW_WINDOW;
+	t = table_at(vm, at);
+	return t && t->invlpg_drops >= INVLPG_DROPS;
+}
+
 bool shadow_maps(struct vm *vm, struct gva at)
 {
 	bool maps = false;

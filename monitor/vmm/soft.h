@@ -47,10 +47,14 @@ void soft_enter(struct vm *vm, uint64_t root);
 bool soft_miss(struct vm *vm, struct gva at, unsigned size, bool write);
 
 /*
- * A fault of mapped CPL 0 code at user address `at`: from now on the instruction at vcpu->eip goes by the table. False
- * when that is not possible.
+ * A fault of mapped CPL 0 code at user address `at`: from now on the instruction at vcpu->eip goes by the table. At one of its
+ * own, in a region that is remapped all the time it becomes the monitor's, for which nothing has to be mapped. False elsewhere,
+ * and when that is not possible.
  */
 bool soft_learn(struct vm *vm, struct gva at);
+/* What has been learned of the CPL 0 instruction at `eip`: it goes by the table, or is the monitor's. */
+enum soft_way { SOFT_NO, SOFT_TABLE, SOFT_ASIDE };
+enum soft_way soft_way(const struct vm *vm, uint32_t eip);
 
 /* Microseconds, about, on the host that needs the long engine most. */
 #define SOFT_COST_MAP 30

@@ -251,15 +251,15 @@ static void emulate_site(struct vm *vm, const struct site *s)
 		go_on_at(vm, s->resume, epoch);
 }
 
-static void string_site(struct vm *vm, const struct site *s)
+static void aside_site(struct vm *vm, const struct site *s)
 {
 	struct translate *t = vm->vmm->translate;
 	const struct insn *insn = &t->insn[s->insn];
 	uint32_t epoch = t->epoch;
 
 	vm->vcpu.eip = s->guest;
-	run_count(vm, EXIT_SOFT_STRING);
-	trace_exit(vm, "copy");
+	run_count(vm, EXIT_ASIDE);
+	trace_exit(vm, "aside");
 	if (interpret(vm, insn) == 0 && vm->vcpu.eip == s->guest + insn->len)
 		go_on_at(vm, s->resume, epoch);
 }
@@ -297,8 +297,8 @@ void translate_exit(struct vm *vm, uint32_t number)
 	case SITE_EMULATE:
 		emulate_site(vm, s);
 		break;
-	case SITE_STRING:
-		string_site(vm, s);
+	case SITE_ASIDE:
+		aside_site(vm, s);
 		break;
 	case SITE_SOFT:
 		soft_site(vm);

@@ -5,6 +5,7 @@
 #include "monitor/vmm/code.h"
 #include "monitor/vmm/emitter.h"
 #include "monitor/vmm/emulate.h"
+#include "monitor/vmm/interpret.h"
 #include "monitor/vmm/mem.h"
 #include "monitor/vmm/paging.h"
 #include "monitor/vmm/state.h"
@@ -100,24 +101,29 @@ static enum lower_shape shape_of_user(struct lower_insn *in)
 	return lower_block_shape(i);
 }
 
-/*
- * At CPL 0 the software TLB serves instructions that are known to reach user memory, if they have a form for it that
- * leaves R14 alone.
- */
+/* At CPL 0: by the software TLB, if the instruction has a form for it that leaves R14 alone? */
+static bool goes_by_table(const struct lower_insn *in)
+{
+	const struct insn *i = &in->insn;
+
+	return lower_long_soft_leaves(i) || (i->has_mem && i->flow == FLOW_NEXT && !insn_is_sensitive(i) &&
+					     !(i->map == 0 && (i->opcode == 0x8f || i->opcode == 0xff)) &&
+					     lower_long_soft_shape(in) == LOWER_GOES_ON);
+}
+
 static enum lower_shape shape_of(const struct vm *vm, struct lower_insn *in)
 {
 	const struct insn *i = &in->insn;
+	enum soft_way way;
 
 	if (!vm_long(vm) && vm->vcpu.cpl == 3)
 		return shape_of_user(in);
 	if (!vm_long(vm))
 		return lower_block_shape(i);
-	in->soft = translate_view(vm) == VIEW_SOFT;
-	if (vm->vcpu.cpl != 3 && soft_eip(vm, in->va))
-		in->soft = lower_long_soft_leaves(i) || (i->has_mem && i->flow == FLOW_NEXT && !insn_is_sensitive(i) &&
-							 !(i->map == 0 && (i->opcode == 0x8f || i->opcode == 0xff)) &&
-							 lower_long_soft_shape(in) == LOWER_GOES_ON);
-	return in->soft ? lower_long_soft_shape(in) : lower_long_shape(i);
+	way = vm->vcpu.cpl != 3 ? soft_way(vm, in->va) : SOFT_NO;
+	in->soft = translate_view(vm) == VIEW_SOFT || (way == SOFT_TABLE && goes_by_table(in));
+	in->leaves = (in->soft && lower_long_soft_leaves(i)) || (way == SOFT_ASIDE && interpret_can(i));
+	return in->leaves ? LOWER_GOES_ON : in->soft ? lower_long_soft_shape(in) : lower_long_shape(i);
 }
 
 static void gather(struct vm *vm, struct gather *g, uint32_t eip, uint32_t page)
@@ -166,14 +172,14 @@ static bool has_site(const struct lower_insn *in)
 {
 	const struct insn *i = &in->insn;
 
-	return policy_is_replaced(i->op) || lower_long_checks_x87(i) || (in->soft && lower_long_soft_leaves(i));
+	return policy_is_replaced(i->op) || lower_long_checks_x87(i) || in->leaves;
 }
 
 static enum site_kind kind_of(const struct insn *i)
 {
 	if (insn_is_sensitive(i))
 		return SITE_EMULATE;
-	return lower_long_checks_x87(i) ? SITE_X87 : SITE_STRING;
+	return lower_long_checks_x87(i) ? SITE_X87 : SITE_ASIDE;
 }
 
 static bool number_sites(struct translate *t, struct gather *g, uint32_t *n_sites)

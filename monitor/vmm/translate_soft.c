@@ -1,38 +1,72 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Which CPL 0 instructions reach user memory (soft.h): nothing in their bytes tells, so each is learned when it faults in
- * the window for the first time. A kernel has some hundreds of them.
+ * Which CPL 0 instructions do not go by the window (soft.h): those that reach user memory, and those that reach pages which
+ * the kernel maps for the moment (Linux's kmap: each would be a mapping of the host). Nothing in their bytes tells, so
+ * each is learned when it faults in the window for the first time. A kernel has some hundreds of them.
  */
+#include "hypercalls/lower_long.h"
+#include "monitor/vmm/emulate.h"
+#include "monitor/vmm/interpret.h"
 #include "monitor/vmm/paging.h"
+#include "monitor/vmm/shadow.h"
+#include "monitor/vmm/soft.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/translate_state.h"
 
-static uint32_t *slot_of(struct translate *t, uint32_t eip)
+static uint32_t slot_of(const struct translate *t, uint32_t eip)
 {
 	uint32_t i = (eip ^ eip >> 13) % SOFT_EIPS;
 
 	while (t->soft_eip[i] && t->soft_eip[i] != eip)
 		i = (i + 1) % SOFT_EIPS;
-	return &t->soft_eip[i];
+	return i;
 }
 
-bool soft_eip(const struct vm *vm, uint32_t eip)
+enum soft_way soft_way(const struct vm *vm, uint32_t eip)
 {
-	return vm->cfg.soft && *slot_of(vm->vmm->translate, eip);
+	const struct translate *t = vm->vmm->translate;
+
+	return vm->cfg.soft ? t->soft_way[slot_of(t, eip)] : SOFT_NO;
+}
+
+static bool is_user_page(struct vm *vm, struct gva at)
+{
+	struct walk w;
+
+	return paging_walk(vm, at, 0, &w) == 0 && w.user;
+}
+
+/* Can the monitor do it in a microsecond? Of repeated string instructions it does MOVS and STOS by whole pages. */
+static bool is_quick(struct vm *vm)
+{
+	uint8_t bytes[INSN_MAX];
+	struct insn insn;
+
+	if (emulate_fetch(vm, &insn, bytes) < 0) {
+		vm->vcpu.exc_vector = EXC_NONE;
+		return false;
+	}
+	if (lower_long_soft_leaves(&insn) && (insn.prefixes & (INSN_REP | INSN_REPNE)))
+		return (insn.opcode & 0xfe) == 0xa4 || (insn.opcode & 0xfe) == 0xaa;
+	return interpret_can(&insn);
 }
 
 bool soft_learn(struct vm *vm, struct gva at)
 {
 	struct translate *t = vm->vmm->translate;
 	uint32_t eip = vm->vcpu.eip, page;
-	struct walk w;
+	enum soft_way way = SOFT_TABLE;
 
-	if (!vm->cfg.soft || vm->vcpu.cpl == 3 || !vm->vmm->in_block || at.a >= vm->cfg.kernel_split || soft_eip(vm, eip) ||
+	if (!vm->cfg.soft || vm->vcpu.cpl == 3 || !vm->vmm->in_block || soft_way(vm, eip) ||
 	    t->n_soft_eips == SOFT_EIPS / 2)
 		return false;
-	if (paging_walk(vm, at, 0, &w) < 0 || !w.user)
-		return false;
-	*slot_of(t, eip) = eip;
+	if (at.a >= vm->cfg.kernel_split || !is_user_page(vm, at)) {
+		if (!shadow_remaps(vm, at) || !is_quick(vm))
+			return false;
+		way = SOFT_ASIDE;
+	}
+	t->soft_way[slot_of(t, eip)] = way;
+	t->soft_eip[slot_of(t, eip)] = eip;
 	t->n_soft_eips++;
 	page = t->by_linear[eip >> PAGE_SHIFT];
 	if (page)

@@ -45,7 +45,7 @@ struct block_page {	      /* a linear page as it was mapped when code was transl
 	bool user; /* code of CPL 3 comes from it */
 };
 
-enum site_kind { SITE_NONE, SITE_EMULATE, SITE_BRANCH, SITE_INDIRECT, SITE_RETURN, SITE_STRING, SITE_SOFT, SITE_X87 };
+enum site_kind { SITE_NONE, SITE_EMULATE, SITE_BRANCH, SITE_INDIRECT, SITE_RETURN, SITE_ASIDE, SITE_SOFT, SITE_X87 };
 
 struct site {
 	uint32_t guest;	     /* the instruction, or where the branch goes */
@@ -74,7 +74,8 @@ struct translate {
 	uint32_t n_blocks, n_pages, n_sites, n_insns, n_points;
 	uint32_t code_len, pads_len;
 	uint32_t lookup, lookup_return, soft; /* the shared routines */
-	uint32_t soft_eip[SOFT_EIPS];	      /* CPL 0 instructions that reach user memory; open hash */
+	uint8_t soft_way[SOFT_EIPS];	      /* enum soft_way of ... */
+	uint32_t soft_eip[SOFT_EIPS];	      /* CPL 0 instructions that do not go by the window; open hash */
 	uint32_t n_soft_eips;
 	uint32_t bound;			     /* list */
 	uint32_t pending;		     /* site of the branch that is on its way to its target */
@@ -101,9 +102,6 @@ struct block *cache_add(struct vm *vm, const struct block *made);
 void cache_publish(struct vm *vm, enum lower_view view, uint32_t eip, uint32_t code); /* in the view's lookup table */
 void cache_unpublish_direct(struct vm *vm);
 void cache_chain(struct vm *vm, uint32_t site, uint32_t code, uint32_t *list);
-
-/* translate_soft.c: is the CPL 0 instruction at eip one that reaches user memory? */
-bool soft_eip(const struct vm *vm, uint32_t eip);
 
 static inline enum lower_view translate_view(const struct vm *vm)
 {

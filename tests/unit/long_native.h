@@ -365,7 +365,8 @@ static inline uint32_t ln_block(uint32_t eip)
 		if ((insn_is_sensitive(&in[n].insn) && policy_get(in[n].insn.op)->lowering != LOWER_VERBATIM) ||
 		    lower_long_checks_x87(&in[n].insn))
 			in[n].site = ln_site(LN_SENSITIVE, at, 0);
-		else if (in[n].soft && lower_long_soft_leaves(&in[n].insn))
+		in[n].leaves = in[n].soft && lower_long_soft_leaves(&in[n].insn);
+		if (in[n].leaves)
 			in[n].site = ln_site(LN_STRING, at, 0);
 		in[n].flags_dead = ln.flags_dead;
 		at += in[n++].insn.len;

@@ -363,6 +363,45 @@ static void nobody_is_woken_without_need(void **state)
 	worker_set_self(0);
 }
 
+#define KMAP 0xf0000000u
+#define CODE_AT 0x08049000u
+
+/* Does the instruction, at CPL 0, become the monitor's when it faults in the region at KMAP? */
+static bool left_to_the_monitor(const char *bytes, size_t len)
+{
+	cpu->eip += 16;
+	memcpy(ram(FRAMES) + (cpu->eip & 0xfff), bytes, len);
+	return soft_learn(vm, gva(KMAP)) && soft_way(vm, cpu->eip) == SOFT_ASIDE;
+}
+#define LEFT(bytes) left_to_the_monitor(bytes, sizeof(bytes) - 1)
+
+static void what_is_remapped_all_the_time_is_not_mapped(void **state)
+{
+	struct shadow *window = &vm->vmm->workers[0].shadow[SHADOW_WINDOW];
+
+	(void)state;
+	map(0, CODE_AT, FRAMES, RWUAD);
+	guest_ring(0, K_CS, K_DS, 0x1000);
+	cpu->eip = CODE_AT;
+	vm->vmm->world.fpu_saved = 1; /* nothing of the guest is in the registers */
+	vm->vmm->in_block = 1;
+	assert_false(LEFT("\xc7\x00\x00\x00\x00\x00")); /* movl $0, (%eax): nothing is known of the region */
+	assert_int_equal(soft_way(vm, cpu->eip), SOFT_NO);
+	window->n_tables = 1;
+	window->slot[KMAP >> 22] = 1;
+	window->tables[0].used = 1;
+	assert_false(LEFT("\xc7\x00\x00\x00\x00\x00"));
+	window->tables[0].invlpg_drops = 1000;
+	assert_true(LEFT("\xc7\x00\x00\x00\x00\x00"));
+	assert_true(LEFT("\xf3\xab"));  /* rep stosl */
+	assert_true(LEFT("\xf3\xa5"));  /* rep movsl */
+	assert_true(LEFT("\xa4"));	/* movsb */
+	assert_false(LEFT("\xf3\xa6")); /* repe cmpsb: one element after the other */
+	assert_false(LEFT("\xd9\x00")); /* flds (%eax): not by the interpreter */
+	cpu->cpl = 3;
+	assert_false(LEFT("\xf3\xab"));
+}
+
 #define soft_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -380,6 +419,7 @@ int main(void)
 	    soft_test(code_that_computes_runs_natively),
 	    soft_test(the_baton_goes_to_mappings_only),
 	    soft_test(nobody_is_woken_without_need),
+	    soft_test(what_is_remapped_all_the_time_is_not_mapped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
