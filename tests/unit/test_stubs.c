@@ -655,6 +655,7 @@ static void bad_stacks(void)
 			begin();
 			stack_pages();
 			shadow_flush(vm);
+			gmem_forget(vm); /* as INVLPG would */
 			expect();
 			run_everywhere();
 		}
