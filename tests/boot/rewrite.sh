@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 # Where all code is translated, the modes are one.
 runs=("--mode=auto")
 [ "$kernel" = 686 ] && runs=("--unpatched")
-lacks_direct >/dev/null || runs=("--mode=auto" "--unpatched")
+lacks_direct >/dev/null || runs=("--mode=auto" "--unpatched" "--unpatched --mode=auto")
 
 by_qemu()
 {

@@ -10,7 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # "patched": with every module of the initrd patched
-runs=("--mode=auto" "--mode=translate" "--mode=trap" "--user=translate" "--unpatched" "--mode=auto patched"
+runs=("--mode=auto" "--mode=translate" "--mode=trap" "--user=translate" "--unpatched" "--unpatched --mode=auto" "--mode=auto patched"
 	"--unpatched patched")
 direct_lacks=$(lacks_direct)
 echo "1..$((2 + ${#runs[@]}))"
@@ -27,7 +27,7 @@ for run in "${runs[@]}"; do
 		continue
 	fi
 	image=$work/vmlinux-686.pv
-	[ "$options" = --unpatched ] && image=$guests/vmlinuz-686
+	[[ $options = --unpatched* ]] && image=$guests/vmlinuz-686
 	# shellcheck disable=SC2086 # words
 	timeout -k 10 "$BOOT_TIMEOUT" "$pv" run "$image" --initrd "$initrd" \
 		--append console=ttyS0 $options </dev/null >"$work/console" 2>&1
