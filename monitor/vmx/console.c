@@ -228,10 +228,12 @@ static unsigned pump_out(struct console *c, struct ring *from_guest, uint64_t no
 	if (size > (isatty(c->out) ? TTY_WRITE : PIPE_WRITE))
 		size = isatty(c->out) ? TTY_WRITE : PIPE_WRITE;
 	n = write(c->out, c->out_buf + c->out_pos, size);
-	if (n > 0)
+	if (n > 0) {
 		c->out_pos += (uint32_t)n;
-	else if (n < 0 && errno != EINTR && errno != EAGAIN)
+	} else if (n < 0 && errno != EINTR && errno != EAGAIN) {
 		c->out = -1; /* the reader has gone: go on without */
+		c->out_pos = c->out_len;
+	}
 	return result | CONSOLE_AGAIN;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -193,6 +194,28 @@ static void output_gathers(void **state)
 	close_pipes(in, out);
 }
 
+/* Whoever read the output has gone: the rest is dropped, and nothing is left to do about it. */
+static void a_reader_that_goes_is_not_missed(void **state)
+{
+	struct console c;
+	int in[2], out[2];
+	unsigned rounds = 0;
+
+	(void)state;
+	open_pipes(&c, in, out);
+	signal(SIGPIPE, SIG_IGN);
+	close(out[0]);
+	ring_put_many(&from_guest, (const uint8_t *)"lost", 4);
+	while ((console_pump(&c, &to_guest, &from_guest, now + 2 * rounds * CONSOLE_GATHER_NS) & CONSOLE_AGAIN) && rounds < 10)
+		rounds++;
+	assert_true(rounds < 10);
+	assert_false(console_wants_out(&c));
+	assert_int_equal(ring_used(&from_guest), 0);
+	close(in[0]);
+	close(in[1]);
+	close(out[1]);
+}
+
 static void no_console_drops_output(void **state)
 {
 	static uint8_t junk[RING_SIZE];
@@ -241,7 +264,7 @@ int main(void)
 	    cmocka_unit_test(end_of_input_ends_input_only),
 	    cmocka_unit_test(a_full_ring_stops_reading),
 	    cmocka_unit_test(a_full_pipe_does_not_block),
-	    cmocka_unit_test(output_gathers), cmocka_unit_test(no_console_drops_output),
+	    cmocka_unit_test(output_gathers), cmocka_unit_test(a_reader_that_goes_is_not_missed), cmocka_unit_test(no_console_drops_output),
 	    cmocka_unit_test(file_gets_all_output),
 	};
 
