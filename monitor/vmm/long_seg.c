@@ -43,11 +43,6 @@ static void enter_reload(struct vm *vm, enum seg s)
 
 /* --- FS -------------------------------------------------------------------------------------------------------- */
 
-static bool same(const struct segment *a, const struct segment *b)
-{
-	return a->sel == b->sel && a->base == b->base && a->limit == b->limit && a->attr == b->attr;
-}
-
 static bool is_null(const struct segment *s)
 {
 	return sel_null(s->sel) && !(s->attr & ATTR_P);
@@ -74,7 +69,7 @@ static void enter_fs(struct vm *vm)
 	const struct segment *seg = &vm->vcpu.seg[SEG_FS];
 	struct vcpu_page *page = vm_vcpu_page(vm);
 
-	if (!same(&st->fs[st->fs_now], seg)) {
+	if (!segment_is_same(&st->fs[st->fs_now], seg)) {
 		st->fs_now ^= 1;
 		st->fs[st->fs_now] = *seg;
 	}

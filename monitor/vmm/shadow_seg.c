@@ -32,7 +32,7 @@ bool shadow_seg_truncates(const struct vm *vm)
 	return vm->vcpu.cpl == 3 && vm->cfg.kernel_split && !vm_long(vm);
 }
 
-static bool same_segment(const struct segment *a, const struct segment *b)
+bool segment_is_same(const struct segment *a, const struct segment *b)
 {
 	return a->sel == b->sel && a->base == b->base && a->limit == b->limit && a->attr == b->attr;
 }
@@ -162,7 +162,7 @@ void shadow_seg_enter(struct vm *vm)
 	for (unsigned s = 0; fresh && s < SEG_COUNT; s++)
 		st->hw_sel[s] = 0; /* what they held is in use no more */
 	for (unsigned s = 0; s < SEG_COUNT; s++) {
-		if (!fresh && same_segment(&st->hw_seg[s], &v->seg[s])) {
+		if (!fresh && segment_is_same(&st->hw_seg[s], &v->seg[s])) {
 			if ((st->hw_sel[s] & LDT_TI) && st->hw_sel[s] >> 3 >= LDT_NAMED) /* still in use: not to be replaced */
 				st->ldt[st->hw_sel[s] >> 3].last_use = ++st->ldt_clock;
 			continue;

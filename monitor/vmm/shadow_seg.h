@@ -24,6 +24,9 @@ void shadow_seg_enter(struct vm *vm);
  */
 bool shadow_seg_leave(struct vm *vm);
 
+/* The same selector with the same hidden part. */
+bool segment_is_same(const struct segment *a, const struct segment *b);
+
 /* Data that may be reached at base + offset, whatever the offset: nothing about it but the base has to be looked at. */
 bool segment_is_unlimited(const struct segment *s);
 

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,17 +79,28 @@ static int parse_console(struct run_options *o, const char *text, struct diag *d
 	return 0;
 }
 
+/* One of n names: its number. */
+static int parse_name(const char *option, const char *text, const char *const *names, unsigned n, uint8_t *number,
+		      struct diag *d)
+{
+	char all[128] = "";
+
+	for (unsigned i = 0; i < n; i++) {
+		if (!strcmp(text, names[i])) {
+			*number = (uint8_t)i;
+			return 0;
+		}
+		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i ? ", " : "", names[i]);
+	}
+	return diag_set(d, -EINVAL, "--%s %s: unknown; one of %s", option, text, all);
+}
+
 static int parse_mode(struct run_options *o, const char *text, struct diag *d)
 {
 	static const char *const names[] = {
 	    [MODE_AUTO] = "auto", [MODE_TRAP] = "trap", [MODE_DIRECT] = "direct", [MODE_TRANSLATE] = "translate"};
 
-	for (unsigned m = 0; m < ARRAY_LEN(names); m++)
-		if (!strcmp(text, names[m])) {
-			o->mode = m;
-			return 0;
-		}
-	return diag_set(d, -EINVAL, "--mode %s: unknown; one of auto, direct, translate, trap", text);
+	return parse_name("mode", text, names, ARRAY_LEN(names), &o->mode, d);
 }
 
 static int parse_user(struct run_options *o, const char *text, struct diag *d)
@@ -96,12 +108,7 @@ static int parse_user(struct run_options *o, const char *text, struct diag *d)
 	static const char *const names[] = {
 	    [USER_AUTO] = "auto", [USER_DIRECT] = "direct", [USER_TRANSLATE] = "translate"};
 
-	for (unsigned m = 0; m < ARRAY_LEN(names); m++)
-		if (!strcmp(text, names[m])) {
-			o->user = m;
-			return 0;
-		}
-	return diag_set(d, -EINVAL, "--user %s: unknown; one of auto, direct, translate", text);
+	return parse_name("user", text, names, ARRAY_LEN(names), &o->user, d);
 }
 
 static int parse_engine(struct run_options *o, const char *text, struct diag *d)
@@ -109,12 +116,7 @@ static int parse_engine(struct run_options *o, const char *text, struct diag *d)
 	static const char *const names[] = {
 	    [ENGINE_AUTO] = "auto", [ENGINE_DIRECT] = "direct", [ENGINE_LONG] = "long"};
 
-	for (unsigned e = 0; e < ARRAY_LEN(names); e++)
-		if (!strcmp(text, names[e])) {
-			o->engine = e;
-			return 0;
-		}
-	return diag_set(d, -EINVAL, "--engine %s: unknown; one of auto, direct, long", text);
+	return parse_name("engine", text, names, ARRAY_LEN(names), &o->engine, d);
 }
 
 static int parse_workers(struct run_options *o, const char *text, struct diag *d)
