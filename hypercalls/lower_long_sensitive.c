@@ -82,6 +82,18 @@ static void pushf(const struct long_ctx *c, struct lower_insn *in, struct place 
 static const uint8_t test_unusual[] = {0x41, 0xf7, 0xc2, 0x00, 0x71, 0x1f, 0x00}; /* test $FLAGS_UNUSUAL,%r10d */
 _Static_assert(FLAGS_UNUSUAL == 0x1f7100, "test_unusual");
 
+/* EFLAGS from R10; ESP is in R9 meanwhile. */
+static void load_flags(const struct long_ctx *c, const struct lower_insn *in)
+{
+	struct place inside = long_inside(c, in, 0), sp = long_inside(c, in, POINT_R9_SP);
+
+	LONG_EMIT(c, inside, 0x49, 0x89, 0xe1); /* mov %rsp,%r9 */
+	flag_slot_end(c, inside);
+	LONG_EMIT(c, sp, 0x41, 0x52);	    /* push %r10 */
+	LONG_EMIT(c, sp, 0x9d);		    /* popfq */
+	LONG_EMIT(c, sp, 0x4c, 0x89, 0xcc); /* mov %r9,%rsp */
+}
+
 /*
  * The arithmetic flags change early, by the tests too: what is left of the instruction overwrites them, also when it is
  * done again. Nothing after the one access to the stack can fault.
@@ -89,7 +101,7 @@ _Static_assert(FLAGS_UNUSUAL == 0x1f7100, "test_unusual");
 static void popf(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
 	static const uint8_t test_pending[] = {0x44, 0x85}, store[] = {0x44, OPCODE_STORE};
-	struct place inside = long_inside(c, in, 0), sp = long_inside(c, in, POINT_R9_SP);
+	struct place inside = long_inside(c, in, 0);
 	bool supervisor = c->view == VIEW_SUPERVISOR;
 
 	long_stack_move(c, in, first, OPCODE_LOAD, 10, 0);
@@ -103,11 +115,7 @@ static void popf(const struct long_ctx *c, struct lower_insn *in, struct place f
 		long_hole(c, inside, test_pending, sizeof(test_pending), 0, vcpu(c, VCPU_PENDING), 0, 0);
 		emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
 	}
-	LONG_EMIT(c, inside, 0x49, 0x89, 0xe1); /* mov %rsp,%r9 */
-	flag_slot_end(c, inside);
-	LONG_EMIT(c, sp, 0x41, 0x52);	    /* push %r10 */
-	LONG_EMIT(c, sp, 0x9d);		    /* popfq */
-	LONG_EMIT(c, sp, 0x4c, 0x89, 0xcc); /* mov %r9,%rsp */
+	load_flags(c, in);
 	if (!supervisor) {
 		long_stack_add(c, inside, 4);
 		return;
@@ -172,6 +180,19 @@ static void leave_unless_zero(const struct long_ctx *c, struct lower_insn *in)
 	emit_exit(c->l, in, long_inside(c, in, 0));
 }
 
+/* The same, unless the descriptor that the VCPU_RELOAD at `known` tells of is as it was loaded; R11 is lost, and RCX. */
+static void leave_unless_same(const struct long_ctx *c, struct lower_insn *in, uint32_t known)
+{
+	static const uint8_t load64[] = {0x4c, OPCODE_LOAD};
+	struct place cx = long_inside(c, in, POINT_R9_CX);
+
+	long_hole(c, cx, load64, 2, 3, known + VCPU_RELOAD_AT, 0, 0);
+	LONG_EMIT(c, cx, 0x49, 0x8b, 0x0b); /* mov (%r11),%rcx */
+	long_hole(c, cx, load64, 2, 3, known + VCPU_RELOAD_MINUS_DESC, 0, 0);
+	LONG_EMIT(c, cx, 0x4a, 0x8d, 0x0c, 0x19); /* lea (%rcx,%r11),%rcx */
+	leave_unless_zero(c, in);
+}
+
 /* ES, DS, FS or GS from a register or the stack. Kernels mostly load what is loaded already, and FS by turns. */
 static bool seg_load_inline(const struct insn *i)
 {
@@ -200,19 +221,15 @@ static void load_new_selector(const struct long_ctx *c, const struct lower_insn 
 /* ES, DS, GS: what is loaded already. */
 static void reload(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
-	static const uint8_t load64[] = {0x4c, OPCODE_LOAD};
+	static const uint8_t load32[] = {OPCODE_LOAD};
 	uint32_t known = vcpu(c, VCPU_RELOAD + VCPU_RELOAD_LEN * (uint32_t)insn_sreg(&in->insn));
 	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX);
 
 	load_new_selector(c, in, first);
-	long_hole(c, inside, load64 + 1, 1, REG_CX, known + VCPU_RELOAD_MINUS_SEL, 0, 0);
+	long_hole(c, inside, load32, 1, REG_CX, known + VCPU_RELOAD_MINUS_SEL, 0, 0);
 	LONG_EMIT(c, cx, 0x42, 0x8d, 0x0c, 0x01); /* lea (%rcx,%r8),%ecx */
 	leave_unless_zero(c, in);
-	long_hole(c, cx, load64, 2, 2, known + VCPU_RELOAD_AT, 0, 0); /* to R10, R11 */
-	long_hole(c, cx, load64, 2, 3, known + VCPU_RELOAD_MINUS_DESC, 0, 0);
-	LONG_EMIT(c, cx, 0x49, 0x8b, 0x0a);	  /* mov (%r10),%rcx */
-	LONG_EMIT(c, cx, 0x4a, 0x8d, 0x0c, 0x19); /* lea (%rcx,%r11),%rcx */
-	leave_unless_zero(c, in);
+	leave_unless_same(c, in, known);
 	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
 	if (!in->insn.has_modrm)
 		long_stack_add(c, inside, 4);
@@ -264,11 +281,9 @@ static void seg_load(const struct long_ctx *c, struct lower_insn *in, struct pla
  */
 static void iret(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
-	static const uint8_t load64[] = {0x4c, OPCODE_LOAD}, store[] = {0x44, OPCODE_STORE};
-	static const uint8_t test_pending[] = {0x44, 0x85};
+	static const uint8_t test_pending[] = {0x44, 0x85}, store[] = {0x44, OPCODE_STORE};
 	const uint32_t cs = vcpu(c, VCPU_RELOAD + VCPU_RELOAD_LEN * SEG_CS);
-	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX),
-		     sp = long_inside(c, in, POINT_R9_SP);
+	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX);
 
 	long_stack_move(c, in, first, OPCODE_LOAD, 10, 8);
 	LONG_EMIT(c, inside, 0x65, 0x67, 0x44, 0x0f, 0xb7, 0x5c, 0x24, 0x04); /* movzwl %gs:4(%esp),%r11d */
@@ -277,11 +292,7 @@ static void iret(const struct long_ctx *c, struct lower_insn *in, struct place f
 	load(c, inside, REG_CX, VCPU_RELOAD + VCPU_RELOAD_LEN * SEG_CS + VCPU_RELOAD_MINUS_SEL);
 	LONG_EMIT(c, cx, 0x42, 0x8d, 0x0c, 0x19); /* lea (%rcx,%r11),%ecx */
 	leave_unless_zero(c, in);
-	long_hole(c, cx, load64, 2, 3, cs + VCPU_RELOAD_AT, 0, 0);
-	LONG_EMIT(c, cx, 0x49, 0x8b, 0x0b); /* mov (%r11),%rcx */
-	long_hole(c, cx, load64, 2, 3, cs + VCPU_RELOAD_MINUS_DESC, 0, 0);
-	LONG_EMIT(c, cx, 0x4a, 0x8d, 0x0c, 0x19); /* lea (%rcx,%r11),%rcx */
-	leave_unless_zero(c, in);
+	leave_unless_same(c, in, cs);
 	load(c, cx, REG_CX, VCPU_FLAGS_HI);
 	leave_unless_zero(c, in);
 	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
@@ -292,11 +303,7 @@ static void iret(const struct long_ctx *c, struct lower_insn *in, struct place f
 	LONG_EMIT(c, inside, 0x41, 0x81, 0xe3, 0x00, 0x02, 0x00, 0x00); /* and $IF,%r11d */
 	long_hole(c, inside, test_pending, sizeof(test_pending), 3, vcpu(c, VCPU_PENDING), 0, 0);
 	emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
-	LONG_EMIT(c, inside, 0x49, 0x89, 0xe1); /* mov %rsp,%r9 */
-	flag_slot_end(c, inside);
-	LONG_EMIT(c, sp, 0x41, 0x52);	    /* push %r10 */
-	LONG_EMIT(c, sp, 0x9d);		    /* popfq */
-	LONG_EMIT(c, sp, 0x4c, 0x89, 0xcc); /* mov %r9,%rsp */
+	load_flags(c, in);
 	LONG_EMIT(c, inside, 0x45, 0x8d, 0x9b, 0x00, 0xfe, 0xff, 0xff); /* lea -IF(%r11),%r11d */
 	long_hole(c, inside, store, sizeof(store), 3, vcpu(c, VCPU_IF_DELTA), 0, 0);
 	long_lookup(c, in, 12);

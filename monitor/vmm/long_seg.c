@@ -25,20 +25,24 @@ static uint64_t loaded_descriptor(const struct vm *vm, const struct segment *s)
 	return (uint64_t)hi << 32 | lo;
 }
 
-static uint64_t descriptor_at(const struct vm *vm, const struct segment *s)
+static struct vcpu_reload reload_of(const struct vm *vm, const struct segment *s)
 {
-	return LONG_WINDOW + (uint32_t)(vm->vcpu.gdtr.base + (s->sel & ~7u));
+	uint64_t descriptor = loaded_descriptor(vm, s);
+
+	return (struct vcpu_reload){
+	    .descriptor_at = LONG_WINDOW + (uint32_t)(vm->vcpu.gdtr.base + (s->sel & ~7u)),
+	    .minus_descriptor = -descriptor,
+	    .minus_sel = descriptor ? -(uint32_t)s->sel : 1,
+	};
 }
 
 static void enter_reload(struct vm *vm, enum seg s)
 {
-	const struct segment *seg = &vm->vcpu.seg[s];
-	uint64_t descriptor = loaded_descriptor(vm, seg);
 	struct vcpu_reload *r = &vm_vcpu_page(vm)->reload[s];
 
-	r->descriptor_at = descriptor_at(vm, seg);
-	r->minus_descriptor = -descriptor;
-	r->minus_sel = descriptor && (s != SEG_CS || !vm->vcpu.cpl) ? -(uint32_t)seg->sel : 1; /* IRET, at CPL 0 only */
+	*r = reload_of(vm, &vm->vcpu.seg[s]);
+	if (s == SEG_CS && vm->vcpu.cpl) /* IRET, at CPL 0 only */
+		r->minus_sel = 1;
 }
 
 /* --- FS -------------------------------------------------------------------------------------------------------- */
@@ -51,16 +55,16 @@ static bool is_null(const struct segment *s)
 static void enter_fs_load(struct vm *vm, unsigned which)
 {
 	const struct segment *seg = &vm->vmm->fs[which];
+	struct vcpu_reload r = reload_of(vm, seg);
 	struct vcpu_fs *f = &vm_vcpu_page(vm)->fs[which];
-	uint64_t descriptor = loaded_descriptor(vm, seg);
 
-	f->descriptor_at = descriptor_at(vm, seg);
-	f->minus_descriptor = -descriptor;
-	f->minus_sel = descriptor ? -(uint32_t)seg->sel : 1;
 	if (is_null(seg)) { /* it has no descriptor that could change */
-		f->descriptor_at = LONG_BASE + vm->cfg.hole_base + ABI_VCPU_PAGE + offsetof(struct vcpu_page, zero);
-		f->minus_sel = -(uint32_t)seg->sel;
+		r.descriptor_at = LONG_BASE + vm->cfg.hole_base + ABI_VCPU_PAGE + offsetof(struct vcpu_page, zero);
+		r.minus_sel = -(uint32_t)seg->sel;
 	}
+	f->descriptor_at = r.descriptor_at;
+	f->minus_descriptor = r.minus_descriptor;
+	f->minus_sel = r.minus_sel;
 }
 
 static void enter_fs(struct vm *vm)

@@ -239,7 +239,7 @@ static enum shadow_result fault(struct vm *vm, struct gva at, unsigned access)
 					       : code_execute(vm, at, gpa(w.at.a & ~(uint64_t)0xfff));
 		if (!ok)
 			return SHADOW_UNVERIFIED;
-		if ((access & ACCESS_USER) && !vm_long(vm)) /* whose blocks go the way of INT 0x80 faster */
+		if (access & ACCESS_USER)
 			vdso_patch(vm, gpa(w.at.a & ~(uint64_t)0xfff));
 	}
 	t = table_for(vm, at, &w);

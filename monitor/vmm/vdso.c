@@ -52,7 +52,8 @@ void vdso_patch(struct vm *vm, struct gpa page)
 	uint32_t gate = vm->cfg.hole_base + GATE_SYSCALL;
 	uint8_t *p = vm_ram(vm, page, PAGE_SIZE);
 
-	if (vm->vmm->vdso_entry || !vm->cfg.patched || vm->cfg.mode == MODE_TRAP || !p || page.a < vm->cfg.image_start ||
+	/* Blocks of the long engine go the way of INT 0x80 faster. */
+	if (vm_long(vm) || vm->vmm->vdso_entry || !vm->cfg.patched || vm->cfg.mode == MODE_TRAP || !p || page.a < vm->cfg.image_start ||
 	    page.a >= vm->cfg.image_end)
 		return;
 	for (unsigned i = 0; i + ENTRY_LEN <= PAGE_SIZE; i++) {
