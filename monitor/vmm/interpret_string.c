@@ -10,6 +10,7 @@
 #include "monitor/vmm/gmem.h"
 #include "monitor/vmm/interpret_internal.h"
 #include "monitor/vmm/shadow_seg.h"
+#include "monitor/vmm/soft.h"
 
 enum string {
 	STRING_MOVS = 0xa4,
@@ -99,6 +100,13 @@ static void repeat_native(enum string kind, unsigned size, uint8_t *to, const ui
 		__asm__ volatile("rep stosl" : "+D"(to), "+c"(n) : "a"(ax) : "memory");
 }
 
+static int find_host(struct vm *vm, struct gva at, unsigned access, void **host)
+{
+	int err = soft_host(vm, at, access, host);
+
+	return err || *host ? err : gmem_host(vm, at, access, host);
+}
+
 /*
  * REP MOVS and REP STOS as far as their pages reach, by the processor itself. The number of elements done; 0 where each has
  * to be looked at by itself; negative as element().
@@ -119,8 +127,8 @@ static int64_t bulk(struct vm *vm, const struct insn *insn, enum string kind, un
 		n = n < page_rest(from) / size ? n : page_rest(from) / size;
 	if (!n)
 		return 0;
-	err = copies ? gmem_host(vm, gva(from), privilege(vm), &host_from) : 0;
-	err = err ? err : gmem_host(vm, gva(to), privilege(vm) | ACCESS_WRITE, &host_to);
+	err = copies ? find_host(vm, gva(from), privilege(vm), &host_from) : 0;
+	err = err ? err : find_host(vm, gva(to), privilege(vm) | ACCESS_WRITE, &host_to);
 	if (err < 0)
 		return err;
 	if (!host_to || (copies && !host_from))

@@ -112,7 +112,7 @@ static bool set_pages(struct vm *vm, struct shadow_table *t, unsigned first, uns
 		soft_set(self()->soft, at, n, pfn, m.prot & PROT_WRITE);
 		return true;
 	}
-	soft_count_mapping(vm, SOFT_COST_MAP);
+	soft_count_mapping(vm, vm->cfg.map_ns);
 	if (same) {
 		vm->stats.host_mprotect++;
 		trace_map(vm, "protect", host_address(at), (uint64_t)n << PAGE_SHIFT);

@@ -54,7 +54,7 @@ long shadow_unmap(struct vm *vm, uint32_t at, uint64_t size)
 		soft_clear(self()->soft, at, size);
 		return 0;
 	}
-	soft_count_mapping(vm, SOFT_COST_UNMAP);
+	soft_count_mapping(vm, vm->cfg.unmap_ns);
 	vm->stats.host_munmap++;
 	trace_map(vm, "unmap", host_address(at), size);
 	if (!vm_long(vm) || at < RESERVED_FROM)

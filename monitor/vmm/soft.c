@@ -2,6 +2,8 @@
 /* See soft.h. */
 #include "monitor/vmm/soft.h"
 
+#include <errno.h>
+
 #include "hypercalls/lower_long.h"
 #include "monitor/vmm/clock.h"
 #include "monitor/vmm/emulate.h"
@@ -17,7 +19,7 @@
 #define QUIET_TICKS_MOST 64 /* twice as often each time that mappings turned out not to pay */
 #define CALLS 16	/* with fewer calls of its kernel in a tick, it computes; with as many, it no longer runs natively */
 #define BUSY_SHARE 10	/* mapping takes more than 1 / this of the time: back to the table */
-#define BUSY_COST 1000	/* us: looked at only then */
+#define BUSY_COST 8000000	/* ns: looked at only then, for what is mapped first is to be used for long */
 
 /* --- entries ----------------------------------------------------------------------------------------------- */
 
@@ -90,6 +92,28 @@ bool soft_miss(struct vm *vm, struct gva at, unsigned size, bool write)
 		return false;
 	vm->vmm->step_once = t->add[at.a >> PAGE_SHIFT] != t->add[last >> PAGE_SHIFT]; /* it breaks in two: out of line */
 	return !vm->vmm->step_once;
+}
+
+int soft_host(struct vm *vm, struct gva at, unsigned access, void **host)
+{
+	struct soft_space *space = soft_present(vm);
+	uint32_t page = at.a >> PAGE_SHIFT;
+	const uint64_t *add;
+
+	*host = NULL;
+	if (!vm->cfg.soft)
+		return 0;
+	add = access & ACCESS_WRITE ? space->shadow.soft->write.add : space->shadow.soft->read.add;
+	if (!add[page] && soft_active(vm) && vm->vcpu.cpl == 3) {
+		space->fills++;
+		if (shadow_soft_fault(vm, at, access) == SHADOW_RAISED) {
+			run_note_fault(vm, at, access);
+			return -EFAULT;
+		}
+	}
+	if (add[page])
+		*host = (void *)(uintptr_t)(add[page] + at.a);
+	return 0;
 }
 
 /* --- address spaces ---------------------------------------------------------------------------------------- */
@@ -176,18 +200,18 @@ void soft_count_call(struct vm *vm)
 	space->native_wanted = more_patience(space->native_wanted);
 }
 
-void soft_count_mapping(struct vm *vm, unsigned cost)
+void soft_count_mapping(struct vm *vm, uint32_t ns)
 {
 	struct soft_space *space = soft_present(vm);
-	uint64_t us;
+	uint64_t passed;
 
 	if (!vm->cfg.soft || !space->mapped)
 		return;
-	space->mapping_cost += cost;
+	space->mapping_cost += ns;
 	if (space->mapping_cost < BUSY_COST)
 		return;
-	us = (clock_tsc() - space->mapping_since) * 1000000 / vm->cfg.tsc_hz;
-	space->mapping_pays = us >= (uint64_t)BUSY_SHARE * space->mapping_cost;
+	passed = (clock_tsc() - space->mapping_since) * 1000000 / vm->cfg.tsc_hz * 1000;
+	space->mapping_pays = passed >= (uint64_t)BUSY_SHARE * space->mapping_cost;
 	space->mapping_cost = 0;
 	space->mapping_since = clock_tsc();
 }

@@ -45,6 +45,12 @@ void soft_enter(struct vm *vm, uint64_t root);
  * it is. False: an exception is raised, or the decision takes it from here.
  */
 bool soft_miss(struct vm *vm, struct gva at, unsigned size, bool write);
+/*
+ * The monitor's own look-up for an access (mask of enum access) of the present privilege: user memory at `at`, to the end of
+ * its page, in *host; NULL when the table has nothing to say of the page. Of what user code asks for, entries are made as
+ * soft_miss() makes them. 0, or -EFAULT when an exception is raised.
+ */
+int soft_host(struct vm *vm, struct gva at, unsigned access, void **host);
 
 /*
  * A fault of mapped CPL 0 code at user address `at`: from now on the instruction at vcpu->eip goes by the table. At one of its
@@ -56,13 +62,9 @@ bool soft_learn(struct vm *vm, struct gva at);
 enum soft_way { SOFT_NO, SOFT_TABLE, SOFT_ASIDE };
 enum soft_way soft_way(const struct vm *vm, uint32_t eip);
 
-/* Microseconds, about, on the host that needs the long engine most. */
-#define SOFT_COST_MAP 30
-#define SOFT_COST_UNMAP 50
-
-/* The timer's interrupt is being delivered; and: a page was mapped or unmapped in the present address space. */
+/* The timer's interrupt is being delivered; and: a page was mapped or unmapped in the present address space, for `ns`. */
 void soft_tick(struct vm *vm);
-void soft_count_mapping(struct vm *vm, unsigned cost);
+void soft_count_mapping(struct vm *vm, uint32_t ns);
 /* User code calls its kernel. */
 void soft_count_call(struct vm *vm);
 /*

@@ -165,7 +165,7 @@ struct soft_space { /* one guest address space's */
 	uint8_t native_ticks, native_wanted;
 	uint32_t fills;	       /* since last_tick (TSC) */
 	uint32_t calls;	       /* of the guest's kernel, the same */
-	uint32_t mapping_cost; /* us, estimated, since mapping_since (TSC) */
+	uint64_t mapping_cost; /* ns, estimated, since mapping_since (TSC) */
 	uint64_t last_tick, mapping_since;
 };
 

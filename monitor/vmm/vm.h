@@ -93,6 +93,7 @@ struct vm_config {
 	uint64_t tsc_hz;
 	uint32_t tsc_to_ns_mul; /* ns = (tsc * mul) >> 32 after shifting tsc by tsc_shift; see clock.h */
 	int32_t tsc_shift;
+	uint32_t map_ns, unmap_ns; /* what mapping a page costs here, and unmapping it; measured at start */
 	uint64_t epoch_ns; /* wall-clock time (ns since 1970) at guest time 0 */
 };
 

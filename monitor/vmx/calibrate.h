@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* How fast the host's TSC runs, measured against CLOCK_MONOTONIC while the VM is being set up. */
+/* What has to be measured of the host while the VM is being set up: how fast its TSC runs, and what a mapping costs. */
 #ifndef MONITOR_VMX_CALIBRATE_H
 #define MONITOR_VMX_CALIBRATE_H
 
@@ -14,5 +14,11 @@ struct clock_sample clock_sample(void);
 void clock_calibrate(struct vm_config *cfg, struct clock_sample first);
 /* mul and shift as in struct pvclock_vcpu_time_info for a TSC of hz. */
 void clock_scale(uint64_t hz, uint32_t *mul, int32_t *shift);
+
+/*
+ * Sets cfg->map_ns and unmap_ns: a page of guest RAM (ram_fd) brought into a process by its first touch, and taken out. From a
+ * microsecond to thirty: hosts that are guests themselves have other page tables to keep.
+ */
+void mapping_calibrate(struct vm_config *cfg);
 
 #endif

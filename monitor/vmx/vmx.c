@@ -215,6 +215,7 @@ static int build(struct vmx *x, struct diag *d)
 		return EXIT_STATUS_USER;
 	guest_image_unload(&x->image);
 	init_shared(x->vm);
+	mapping_calibrate(&x->vm->cfg);
 	clock_calibrate(&x->vm->cfg, x->start);
 	if (vmm_init(x->vm, d))
 		return EXIT_STATUS_MONITOR;

@@ -27,6 +27,7 @@ enum {
 #define RWU (PTE_P | PTE_W | PTE_U)
 #define RWUAD (RWU | PTE_A | PTE_D)
 #define TSC_HZ 1000000000ull
+#define UNMAP_NS 100000
 
 static uint8_t ram_bits[GUEST_RAM >> PAGE_SHIFT];
 static uint8_t *views;
@@ -124,6 +125,31 @@ static uint32_t *found(uint32_t at, uint32_t size, bool write)
 static bool fill(uint32_t at, bool write)
 {
 	return soft_miss(vm, gva(at), 4, write);
+}
+
+static void the_monitor_goes_by_the_table_too(void **state)
+{
+	void *host;
+
+	(void)state;
+	map(0, AT, FRAMES + 3 * PAGE_SIZE, RWU | PTE_A);
+	assert_int_equal(soft_host(vm, gva(AT + 8), ACCESS_USER, &host), 0); /* an entry is made, as for user code itself */
+	assert_ptr_equal(host, ram(FRAMES + 3 * PAGE_SIZE + 8));
+	assert_int_equal(*reads(AT), 3);
+	assert_int_equal(soft_host(vm, gva(AT + 12), ACCESS_USER | ACCESS_WRITE, &host), 0);
+	assert_ptr_equal(host, ram(FRAMES + 3 * PAGE_SIZE + 12));
+	assert_true(peek32(pte_at(0, AT)) & PTE_D);
+	assert_int_equal(soft_host(vm, gva(AT + PAGE_SIZE), ACCESS_USER, &host), -EFAULT);
+	assert_null(host);
+	assert_int_equal(cpu->exc_vector, EXC_PF);
+	cpu->exc_vector = EXC_NONE;
+	map(0, AT + PAGE_SIZE, FRAMES, RWUAD);
+	cpu->cpl = 0; /* the kernel finds what is there, and makes nothing */
+	assert_int_equal(soft_host(vm, gva(AT), 0, &host), 0);
+	assert_ptr_equal(host, ram(FRAMES + 3 * PAGE_SIZE));
+	assert_int_equal(soft_host(vm, gva(AT + PAGE_SIZE), 0, &host), 0);
+	assert_null(host);
+	assert_null(reads(AT + PAGE_SIZE));
 }
 
 static void an_entry_shows_the_frame(void **state)
@@ -280,8 +306,12 @@ static void code_that_computes_gets_mappings(void **state)
 	assert_true(soft_active(vm)); /* each for itself */
 	mmu_set_cr3(vm, root(0));
 	assert_false(soft_active(vm));
+	for (unsigned i = 0; i < 50; i++)
+		soft_count_mapping(vm, UNMAP_NS);
+	soft_settle(vm);
+	assert_false(soft_active(vm)); /* the first milliseconds are no measure: what is mapped then may be used for long */
 	for (unsigned i = 0; i < 100; i++)
-		soft_count_mapping(vm, SOFT_COST_UNMAP);
+		soft_count_mapping(vm, UNMAP_NS);
 	assert_false(soft_active(vm)); /* not in the middle of what the monitor does */
 	soft_settle(vm);
 	assert_true(
@@ -327,7 +357,7 @@ static void code_that_computes_runs_natively(void **state)
 	compute(1);
 	assert_true(soft_native(vm));
 	for (unsigned i = 0; i < 100; i++)
-		soft_count_mapping(vm, SOFT_COST_UNMAP);
+		soft_count_mapping(vm, UNMAP_NS);
 	soft_settle(vm);
 	assert_false(soft_native(vm)); /* it goes with the mappings */
 }
@@ -407,6 +437,7 @@ static void what_is_remapped_all_the_time_is_not_mapped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    soft_test(the_monitor_goes_by_the_table_too),
 	    soft_test(an_entry_shows_the_frame),
 	    soft_test(a_fault_is_the_guests),
 	    soft_test(an_access_across_pages),
