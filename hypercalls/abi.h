@@ -91,7 +91,7 @@
 /* The two segments that FS held last. A 32-bit kernel's entry code loads its per-CPU segment, its exit code the user's: one
  * store to VCPU_FS_AT loads the other one, while its descriptor is the same. */
 #define VCPU_FS 0x110
-#define VCPU_FS_LEN 40
+#define VCPU_FS_LEN 48
 #define VCPU_FS_BASE 0
 #define VCPU_FS_SEL 4	/* zero-extended; VCPU_SEL does not follow it */
 #define VCPU_FS_THIS 8	/* 64 bits: what VCPU_FS_AT is while FS holds it */
@@ -99,9 +99,35 @@
 #define VCPU_FS_MINUS_DESC 24 /* 64 bits: 0 - its bytes */
 #define VCPU_FS_MINUS_SEL 32  /* as in VCPU_RELOAD */
 #define VCPU_FS_OTHER 36      /* the low half of where the other one is */
-#define VCPU_X87_OPERAND 0x160 /* of the last x87 instruction whose operand a 64-bit block had to move: its offset, */
-#define VCPU_X87_OPCODE 0x164  /* and the instruction's opcode, as FOP (SDM 1 8.1.9) */
-#define VCPU_CACHED_AT 0x168 /* 64 bits: where each linear page has a byte, 0 if INVLPG has nothing to do; else, a fault */
+#define VCPU_FS_INNER 40      /* not 0: IRET to CPL 3 takes it away */
+#define VCPU_X87_OPERAND 0x170 /* of the last x87 instruction whose operand a 64-bit block had to move: its offset, */
+#define VCPU_X87_OPCODE 0x174  /* and the instruction's opcode, as FOP (SDM 1 8.1.9) */
+#define VCPU_CACHED_AT 0x178 /* 64 bits: where each linear page has a byte, 0 if INVLPG has nothing to do; else, a fault */
+
+/* From CPL 3 through a gate to CPL 0, as the last INT n went, and by IRET back, without leaving the blocks. What is "known" is
+ * two words of 64 bits: where a descriptor or gate is, and 0 - its bytes. */
+#define VCPU_RING 0x180
+#define VCPU_RING_CPL (VCPU_RING + 0)   /* where the guest is */
+#define VCPU_RING_CALLS (VCPU_RING + 4) /* how often it went inward */
+#define VCPU_RING_MINUS_VECTOR (VCPU_RING + 8) /* 0 - n; 1: always leave for the monitor */
+#define VCPU_RING_ENTRY (VCPU_RING + 12)       /* the gate's offset */
+#define VCPU_RING_IF_DELTA (VCPU_RING + 16)    /* VCPU_IF_DELTA behind it */
+#define VCPU_RING_MINUS_SS0 (VCPU_RING + 20)
+#define VCPU_RING_INNER_CS (VCPU_RING + 24) /* selectors, zero-extended */
+#define VCPU_RING_INNER_SS (VCPU_RING + 28)
+#define VCPU_RING_OUTER_CS (VCPU_RING + 32)
+#define VCPU_RING_OUTER_SS (VCPU_RING + 36)
+#define VCPU_RING_MINUS_CS3 (VCPU_RING + 40) /* 0 - the selector; 1: always leave for the monitor */
+#define VCPU_RING_MINUS_SS3 (VCPU_RING + 44)
+#define VCPU_RING_GATE (VCPU_RING + 48) /* known */
+#define VCPU_RING_CODE0 (VCPU_RING + 64)
+#define VCPU_RING_STACK0 (VCPU_RING + 80)
+#define VCPU_RING_CODE3 (VCPU_RING + 96)
+#define VCPU_RING_STACK3 (VCPU_RING + 112)
+#define VCPU_RING_TSS (VCPU_RING + 128)     /* 64 bits: where the TSS has ESP0, and SS0 behind it */
+#define VCPU_RING_INNER_TABLE (VCPU_RING + 136) /* 64 bits: where the lookup table of that ring's view is */
+#define VCPU_RING_OUTER_TABLE (VCPU_RING + 144)
+#define VCPU_RING_WINDOW (VCPU_RING + 152) /* 64 bits: R14 of supervisor blocks */
 
 /* Services for a guest that knows where it runs (GATE_CALL, VMCALL, VMMCALL). */
 #define ABI_CALL_BASE 0x50560000 /* "PV": apart from the numbers of KVM, whose clock signature CPUID shows */
@@ -137,9 +163,20 @@ struct vcpu_page {
 		uint32_t base, sel;
 		uint64_t this, descriptor_at, minus_descriptor;
 		uint32_t minus_sel, other;
+		uint32_t inner, reserved;
 	} fs[2];
 	uint32_t x87_operand, x87_opcode;
 	uint64_t cached_at;
+	struct vcpu_ring {
+		uint32_t cpl, calls;
+		uint32_t minus_vector, entry, if_delta;
+		uint32_t minus_ss0, inner_cs, inner_ss;
+		uint32_t outer_cs, outer_ss, minus_cs3, minus_ss3;
+		struct vcpu_known {
+			uint64_t at, minus;
+		} gate, code0, stack0, code3, stack3;
+		uint64_t tss, inner_table, outer_table, window;
+	} ring;
 };
 
 _Static_assert(offsetof(struct vcpu_page, target) == VCPU_TARGET, "abi.h");
@@ -162,6 +199,11 @@ _Static_assert(offsetof(struct vcpu_fs, descriptor_at) == VCPU_FS_DESC, "abi.h")
 _Static_assert(offsetof(struct vcpu_fs, minus_descriptor) == VCPU_FS_MINUS_DESC, "abi.h");
 _Static_assert(offsetof(struct vcpu_fs, minus_sel) == VCPU_FS_MINUS_SEL, "abi.h");
 _Static_assert(offsetof(struct vcpu_fs, other) == VCPU_FS_OTHER, "abi.h");
+_Static_assert(offsetof(struct vcpu_fs, inner) == VCPU_FS_INNER, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, ring) == VCPU_RING, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, ring.minus_ss3) == VCPU_RING_MINUS_SS3, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, ring.gate) == VCPU_RING_GATE, "abi.h");
+_Static_assert(offsetof(struct vcpu_page, ring.window) == VCPU_RING_WINDOW, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, x87_operand) == VCPU_X87_OPERAND, "abi.h");
 _Static_assert(offsetof(struct vcpu_page, x87_opcode) == VCPU_X87_OPCODE, "abi.h");
 #endif

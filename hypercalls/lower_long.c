@@ -41,6 +41,7 @@ enum lower_shape lower_long_shape(const struct insn *i)
 struct arrival {
 	int32_t pop;
 	bool final; /* the way back is closed, see indirect() */
+	uint32_t table; /* 0: this view's */
 };
 
 static struct place place_of(const struct long_ctx *c, const struct lower_insn *in, const struct arrival *a,
@@ -52,12 +53,15 @@ static struct place place_of(const struct long_ctx *c, const struct lower_insn *
 /* To the code for the guest address in R8D. RCX, which jrcxz needs, waits in R9. */
 static void lookup(const struct long_ctx *c, const struct lower_insn *in, struct arrival a)
 {
-	static const uint8_t lea[] = {0x4c, 0x8d}, jmp[] = {OPCODE_JMP};
+	static const uint8_t lea[] = {0x4c, 0x8d}, load[] = {0x4c, OPCODE_LOAD}, jmp[] = {OPCODE_JMP};
 	const struct place whole = place_of(c, in, &a, 0), cx = place_of(c, in, &a, POINT_R9_CX);
 	size_t jump;
 
 	LONG_EMIT(c, whole, 0x45, 0x0f, 0xb7, 0xc8);		  /* movzwl %r8w,%r9d */
-	long_hole(c, whole, lea, sizeof(lea), 2, c->table, 0, 0); /* lea table,%r10 */
+	if (a.table)
+		long_hole(c, whole, load, sizeof(load), 2, long_vcpu(c, a.table), 0, 0); /* mov table,%r10 */
+	else
+		long_hole(c, whole, lea, sizeof(lea), 2, c->table, 0, 0); /* lea table,%r10 */
 	LONG_EMIT(c, whole, 0x4f, 0x8d, 0x14, 0xca);		  /* lea (%r10,%r9,8),%r10 */
 	LONG_EMIT(c, whole, 0x49, 0x89, 0xc9);			  /* mov %rcx,%r9 */
 	LONG_EMIT(c, whole, 0x41, 0x8b, 0x0a);			  /* mov minus_guest(%r10),%ecx */
@@ -79,9 +83,9 @@ static void lookup(const struct long_ctx *c, const struct lower_insn *in, struct
 	LONG_EMIT(c, long_after(in), 0x41, 0xff, 0xe2); /* jmp *%r10 */
 }
 
-void long_lookup(const struct long_ctx *c, const struct lower_insn *in, int32_t pop)
+void long_lookup(const struct long_ctx *c, const struct lower_insn *in, int32_t pop, uint32_t table)
 {
-	lookup(c, in, (struct arrival){.pop = pop, .final = true});
+	lookup(c, in, (struct arrival){.pop = pop, .final = true, .table = table});
 }
 
 uint32_t lower_long_miss(struct lower *l, uint32_t site)

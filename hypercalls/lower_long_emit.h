@@ -131,8 +131,11 @@ void long_hole(const struct long_ctx *c, struct place at, const uint8_t *opcode,
 
 /* --- lower_long.c ------------------------------------------------------------------------------------------ */
 
-/* To the code for the guest address in R8D, ESP moved by `pop`, behind what cannot be done again. */
-void long_lookup(const struct long_ctx *c, const struct lower_insn *in, int32_t pop);
+/*
+ * To the code for the guest address in R8D, ESP moved by `pop`, behind what cannot be done again. `table` is 0 or the word of
+ * the vCPU page that tells where another view's lookup table is.
+ */
+void long_lookup(const struct long_ctx *c, const struct lower_insn *in, int32_t pop, uint32_t table);
 
 /* --- lower_long_soft.c ------------------------------------------------------------------------------------- */
 
@@ -142,5 +145,33 @@ void long_soft_find(const struct long_ctx *c, const struct lower_insn *in, unsig
 /* --- lower_long_sensitive.c -------------------------------------------------------------------------------- */
 
 void long_sensitive(const struct long_ctx *c, struct lower_insn *in, struct place first);
+
+#define FLAGS_IF 0x200u
+#define CC_E 0x4
+#define CC_NE 0x5
+
+/* A word of the vCPU page: its 32-bit address; loaded into any register but R15D; set; compared with 0. */
+uint32_t long_vcpu(const struct long_ctx *c, uint32_t field);
+void long_load(const struct long_ctx *c, struct place at, unsigned reg, uint32_t field);
+void long_store_imm(const struct long_ctx *c, struct place at, uint32_t field, uint32_t value);
+void long_cmp_zero(const struct long_ctx *c, struct place at, uint32_t field);
+/* RSP to the end of the word for flags. */
+void long_flag_slot_end(const struct long_ctx *c, struct place at);
+/* EFLAGS from R10; ESP is in R9 meanwhile. Leave (by the slow path) if R10D has flags that no block runs with. */
+void long_load_flags(const struct long_ctx *c, const struct lower_insn *in);
+void long_leave_if_unusual(const struct long_ctx *c, struct lower_insn *in);
+/* A register of the guest, or R8D to R15D, gets a word of the VCPU_FS that R11D leads to; 64 bits of it with `wide`. */
+void long_load_fs(const struct long_ctx *c, struct place at, unsigned reg, uint8_t field, bool wide);
+/*
+ * Leave, unless RCX is 0; the guest's is in R9. The same, unless a descriptor is as it was loaded, of which the two words at
+ * `known` tell where it is, and 0 - its bytes; R11 is lost, and RCX.
+ */
+void long_leave_unless_zero(const struct long_ctx *c, struct lower_insn *in);
+void long_leave_unless_same(const struct long_ctx *c, struct lower_insn *in, uint32_t known);
+
+/* --- lower_long_ring.c ------------------------------------------------------------------------------------- */
+
+void long_int(const struct long_ctx *c, struct lower_insn *in, struct place first);
+void long_iret(const struct long_ctx *c, struct lower_insn *in, struct place first);
 
 #endif

@@ -6,34 +6,32 @@
 #include "hypercalls/lower_long_emit.h"
 #include "hypercalls/policy.h"
 
-#define FLAGS_IF 0x200u
 #define FLAGS_UNUSUAL 0x1f7100u /* TF IOPL NT RF VM AC VIF VIP */
-#define CC_NE 0x5
 
-static uint32_t vcpu(const struct long_ctx *c, uint32_t field)
+uint32_t long_vcpu(const struct long_ctx *c, uint32_t field)
 {
 	return c->l->hole_base + ABI_VCPU_PAGE + field;
 }
 
-static void store_imm(const struct long_ctx *c, struct place at, uint32_t field, uint32_t value)
+void long_store_imm(const struct long_ctx *c, struct place at, uint32_t field, uint32_t value)
 {
 	static const uint8_t mov[] = {0xc7};
 
-	long_hole(c, at, mov, sizeof(mov), 0, vcpu(c, field), value, 4);
+	long_hole(c, at, mov, sizeof(mov), 0, long_vcpu(c, field), value, 4);
 }
 
-static void load(const struct long_ctx *c, struct place at, unsigned reg, uint32_t field)
+void long_load(const struct long_ctx *c, struct place at, unsigned reg, uint32_t field)
 {
 	uint8_t mov[] = {0x44, OPCODE_LOAD};
 
-	long_hole(c, at, reg >= 8 ? mov : mov + 1, reg >= 8 ? 2 : 1, reg & 7, vcpu(c, field), 0, 0);
+	long_hole(c, at, reg >= 8 ? mov : mov + 1, reg >= 8 ? 2 : 1, reg & 7, long_vcpu(c, field), 0, 0);
 }
 
-static void cmp_zero(const struct long_ctx *c, struct place at, uint32_t field)
+void long_cmp_zero(const struct long_ctx *c, struct place at, uint32_t field)
 {
 	static const uint8_t cmp[] = {0x83};
 
-	long_hole(c, at, cmp, sizeof(cmp), 7, vcpu(c, field), 0, 1);
+	long_hole(c, at, cmp, sizeof(cmp), 7, long_vcpu(c, field), 0, 1);
 }
 
 static void sti(const struct long_ctx *c, struct lower_insn *in, struct place first)
@@ -41,25 +39,25 @@ static void sti(const struct long_ctx *c, struct lower_insn *in, struct place fi
 	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX);
 
 	if (in->flags_dead) {
-		cmp_zero(c, first, VCPU_PENDING);
+		long_cmp_zero(c, first, VCPU_PENDING);
 		emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
-		store_imm(c, inside, VCPU_IF_DELTA, 0);
+		long_store_imm(c, inside, VCPU_IF_DELTA, 0);
 		return;
 	}
 	LONG_EMIT(c, first, 0x49, 0x89, 0xc9); /* mov %rcx,%r9 */
-	load(c, inside, REG_CX, VCPU_PENDING);
+	long_load(c, inside, REG_CX, VCPU_PENDING);
 	LONG_EMIT(c, cx, 0xe3, 8);	    /* jrcxz over the exit */
 	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
 	emit_exit(c->l, in, inside);
 	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9);
-	store_imm(c, inside, VCPU_IF_DELTA, 0);
+	long_store_imm(c, inside, VCPU_IF_DELTA, 0);
 }
 
-static void flag_slot_end(const struct long_ctx *c, struct place at)
+void long_flag_slot_end(const struct long_ctx *c, struct place at)
 {
 	static const uint8_t lea[] = {0x48, 0x8d};
 
-	long_hole(c, at, lea, sizeof(lea), REG_SP, vcpu(c, VCPU_FLAG_SLOT_END), 0, 0);
+	long_hole(c, at, lea, sizeof(lea), REG_SP, long_vcpu(c, VCPU_FLAG_SLOT_END), 0, 0);
 }
 
 static void pushf(const struct long_ctx *c, struct lower_insn *in, struct place first)
@@ -67,28 +65,33 @@ static void pushf(const struct long_ctx *c, struct lower_insn *in, struct place 
 	struct place inside = long_inside(c, in, 0), sp = long_inside(c, in, POINT_R9_SP);
 
 	LONG_EMIT(c, first, 0x49, 0x89, 0xe1); /* mov %rsp,%r9 */
-	flag_slot_end(c, inside);
+	long_flag_slot_end(c, inside);
 	LONG_EMIT(c, sp, 0x9c);		    /* pushfq */
 	LONG_EMIT(c, sp, 0x41, 0x58);	    /* pop %r8 */
 	LONG_EMIT(c, sp, 0x4c, 0x89, 0xcc); /* mov %r9,%rsp */
-	load(c, inside, 9, VCPU_IF_DELTA);
+	long_load(c, inside, 9, VCPU_IF_DELTA);
 	LONG_EMIT(c, inside, 0x47, 0x8d, 0x04, 0x08); /* lea (%r8,%r9),%r8d */
-	load(c, inside, 9, VCPU_FLAGS_HI);
+	long_load(c, inside, 9, VCPU_FLAGS_HI);
 	LONG_EMIT(c, inside, 0x47, 0x8d, 0x04, 0x08);
 	long_stack_move(c, in, inside, OPCODE_STORE, 8, -4);
 	long_stack_add(c, inside, -4);
 }
 
-static const uint8_t test_unusual[] = {0x41, 0xf7, 0xc2, 0x00, 0x71, 0x1f, 0x00}; /* test $FLAGS_UNUSUAL,%r10d */
-_Static_assert(FLAGS_UNUSUAL == 0x1f7100, "test_unusual");
+void long_leave_if_unusual(const struct long_ctx *c, struct lower_insn *in)
+{
+	static const uint8_t test[] = {0x41, 0xf7, 0xc2, 0x00, 0x71, 0x1f, 0x00}; /* test $FLAGS_UNUSUAL,%r10d */
 
-/* EFLAGS from R10; ESP is in R9 meanwhile. */
-static void load_flags(const struct long_ctx *c, const struct lower_insn *in)
+	_Static_assert(FLAGS_UNUSUAL == 0x1f7100, "test");
+	emit(c->l, long_inside(c, in, 0), test, sizeof(test));
+	emit_jcc_slow(c->l, long_inside(c, in, 0), CC_NE, &in->slow[0]);
+}
+
+void long_load_flags(const struct long_ctx *c, const struct lower_insn *in)
 {
 	struct place inside = long_inside(c, in, 0), sp = long_inside(c, in, POINT_R9_SP);
 
 	LONG_EMIT(c, inside, 0x49, 0x89, 0xe1); /* mov %rsp,%r9 */
-	flag_slot_end(c, inside);
+	long_flag_slot_end(c, inside);
 	LONG_EMIT(c, sp, 0x41, 0x52);	    /* push %r10 */
 	LONG_EMIT(c, sp, 0x9d);		    /* popfq */
 	LONG_EMIT(c, sp, 0x4c, 0x89, 0xcc); /* mov %r9,%rsp */
@@ -105,28 +108,26 @@ static void popf(const struct long_ctx *c, struct lower_insn *in, struct place f
 	bool supervisor = c->view == VIEW_SUPERVISOR;
 
 	long_stack_move(c, in, first, OPCODE_LOAD, 10, 0);
-	emit(c->l, inside, test_unusual, sizeof(test_unusual));
-	emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
-	cmp_zero(c, inside, VCPU_FLAGS_HI);
+	long_leave_if_unusual(c, in);
+	long_cmp_zero(c, inside, VCPU_FLAGS_HI);
 	emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
 	if (supervisor) {
 		LONG_EMIT(c, inside, 0x45, 0x89, 0xd0);				/* mov %r10d,%r8d */
 		LONG_EMIT(c, inside, 0x41, 0x81, 0xe0, 0x00, 0x02, 0x00, 0x00); /* and $IF,%r8d */
-		long_hole(c, inside, test_pending, sizeof(test_pending), 0, vcpu(c, VCPU_PENDING), 0, 0);
+		long_hole(c, inside, test_pending, sizeof(test_pending), 0, long_vcpu(c, VCPU_PENDING), 0, 0);
 		emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
 	}
-	load_flags(c, in);
+	long_load_flags(c, in);
 	if (!supervisor) {
 		long_stack_add(c, inside, 4);
 		return;
 	}
 	LONG_EMIT(c, inside, 0x45, 0x8d, 0x80, 0x00, 0xfe, 0xff, 0xff); /* lea -IF(%r8),%r8d */
-	long_hole(c, inside, store, sizeof(store), 0, vcpu(c, VCPU_IF_DELTA), 0, 0);
+	long_hole(c, inside, store, sizeof(store), 0, long_vcpu(c, VCPU_IF_DELTA), 0, 0);
 	long_stack_add(c, long_after(in), 4);
 }
 
-/* A register of the guest, or R8D to R15D, gets a word of the VCPU_FS that R11D leads to; 64 bits of it with `wide`. */
-static void load_fs(const struct long_ctx *c, struct place at, unsigned reg, uint8_t field, bool wide)
+void long_load_fs(const struct long_ctx *c, struct place at, unsigned reg, uint8_t field, bool wide)
 {
 	const uint8_t mov[] = {(uint8_t)(0x43 | (wide ? 8 : 0) | (reg >= 8 ? REX_R : 0)), OPCODE_LOAD,
 			       (uint8_t)(0x44 | (reg & 7) << 3), 0x2b, field}; /* mov field(%r11,%r13),%reg */
@@ -143,12 +144,12 @@ static void read_selector(const struct long_ctx *c, const struct lower_insn *in,
 	struct place inside = long_inside(c, in, 0);
 
 	if (s != SEG_FS && narrow) {
-		long_hole(c, first, narrow_load, sizeof(narrow_load), reg, vcpu(c, VCPU_SEL + 4u * s), 0, 0);
+		long_hole(c, first, narrow_load, sizeof(narrow_load), reg, long_vcpu(c, VCPU_SEL + 4u * s), 0, 0);
 	} else if (s != SEG_FS) {
-		load(c, first, reg, VCPU_SEL + 4u * s);
+		long_load(c, first, reg, VCPU_SEL + 4u * s);
 	} else {
-		load(c, first, 11, VCPU_FS_AT);
-		load_fs(c, inside, narrow ? 11 : reg, VCPU_FS_SEL, false);
+		long_load(c, first, 11, VCPU_FS_AT);
+		long_load_fs(c, inside, narrow ? 11 : reg, VCPU_FS_SEL, false);
 		if (narrow)
 			emit(c->l, inside, narrow_move, sizeof(narrow_move));
 	}
@@ -170,8 +171,7 @@ static void seg_read(const struct long_ctx *c, struct lower_insn *in, struct pla
 	}
 }
 
-/* Leave, unless RCX is 0; its value is in R9. */
-static void leave_unless_zero(const struct long_ctx *c, struct lower_insn *in)
+void long_leave_unless_zero(const struct long_ctx *c, struct lower_insn *in)
 {
 	struct place cx = long_inside(c, in, POINT_R9_CX);
 
@@ -180,8 +180,7 @@ static void leave_unless_zero(const struct long_ctx *c, struct lower_insn *in)
 	emit_exit(c->l, in, long_inside(c, in, 0));
 }
 
-/* The same, unless the descriptor that the VCPU_RELOAD at `known` tells of is as it was loaded; R11 is lost, and RCX. */
-static void leave_unless_same(const struct long_ctx *c, struct lower_insn *in, uint32_t known)
+void long_leave_unless_same(const struct long_ctx *c, struct lower_insn *in, uint32_t known)
 {
 	static const uint8_t load64[] = {0x4c, OPCODE_LOAD};
 	struct place cx = long_inside(c, in, POINT_R9_CX);
@@ -190,7 +189,7 @@ static void leave_unless_same(const struct long_ctx *c, struct lower_insn *in, u
 	LONG_EMIT(c, cx, 0x49, 0x8b, 0x0b); /* mov (%r11),%rcx */
 	long_hole(c, cx, load64, 2, 3, known + VCPU_RELOAD_MINUS_DESC, 0, 0);
 	LONG_EMIT(c, cx, 0x4a, 0x8d, 0x0c, 0x19); /* lea (%rcx,%r11),%rcx */
-	leave_unless_zero(c, in);
+	long_leave_unless_zero(c, in);
 }
 
 /* ES, DS, FS or GS from a register or the stack. Kernels mostly load what is loaded already, and FS by turns. */
@@ -222,14 +221,14 @@ static void load_new_selector(const struct long_ctx *c, const struct lower_insn 
 static void reload(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
 	static const uint8_t load32[] = {OPCODE_LOAD};
-	uint32_t known = vcpu(c, VCPU_RELOAD + VCPU_RELOAD_LEN * (uint32_t)insn_sreg(&in->insn));
+	uint32_t known = long_vcpu(c, VCPU_RELOAD + VCPU_RELOAD_LEN * (uint32_t)insn_sreg(&in->insn));
 	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX);
 
 	load_new_selector(c, in, first);
 	long_hole(c, inside, load32, 1, REG_CX, known + VCPU_RELOAD_MINUS_SEL, 0, 0);
 	LONG_EMIT(c, cx, 0x42, 0x8d, 0x0c, 0x01); /* lea (%rcx,%r8),%ecx */
-	leave_unless_zero(c, in);
-	leave_unless_same(c, in, known);
+	long_leave_unless_zero(c, in);
+	long_leave_unless_same(c, in, known);
 	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
 	if (!in->insn.has_modrm)
 		long_stack_add(c, inside, 4);
@@ -243,25 +242,25 @@ static void switch_fs(const struct long_ctx *c, struct lower_insn *in, struct pl
 	size_t jump;
 
 	load_new_selector(c, in, first);
-	load(c, inside, 11, VCPU_FS_AT);
-	load_fs(c, inside, REG_CX, VCPU_FS_MINUS_SEL, false);
+	long_load(c, inside, 11, VCPU_FS_AT);
+	long_load_fs(c, inside, REG_CX, VCPU_FS_MINUS_SEL, false);
 	LONG_EMIT(c, cx, 0x42, 0x8d, 0x0c, 0x01); /* lea (%rcx,%r8),%ecx */
 	LONG_EMIT(c, cx, 0xe3, 0);		  /* jrcxz over the other */
 	jump = c->l->code_len;
-	load_fs(c, cx, 11, VCPU_FS_OTHER, false);
-	load_fs(c, cx, REG_CX, VCPU_FS_MINUS_SEL, false);
+	long_load_fs(c, cx, 11, VCPU_FS_OTHER, false);
+	long_load_fs(c, cx, REG_CX, VCPU_FS_MINUS_SEL, false);
 	LONG_EMIT(c, cx, 0x42, 0x8d, 0x0c, 0x01);
-	leave_unless_zero(c, in);
+	long_leave_unless_zero(c, in);
 	if (!c->l->err)
 		c->l->code[jump - 1] = (uint8_t)(c->l->code_len - jump);
-	load_fs(c, cx, 10, VCPU_FS_DESC, true);
+	long_load_fs(c, cx, 10, VCPU_FS_DESC, true);
 	LONG_EMIT(c, cx, 0x49, 0x8b, 0x0a); /* mov (%r10),%rcx */
-	load_fs(c, cx, 10, VCPU_FS_MINUS_DESC, true);
+	long_load_fs(c, cx, 10, VCPU_FS_MINUS_DESC, true);
 	LONG_EMIT(c, cx, 0x4a, 0x8d, 0x0c, 0x11); /* lea (%rcx,%r10),%rcx */
-	leave_unless_zero(c, in);
+	long_leave_unless_zero(c, in);
 	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
-	load_fs(c, inside, 10, VCPU_FS_THIS, true);
-	long_hole(c, inside, store64, sizeof(store64), 2, vcpu(c, VCPU_FS_AT), 0, 0);
+	long_load_fs(c, inside, 10, VCPU_FS_THIS, true);
+	long_hole(c, inside, store64, sizeof(store64), 2, long_vcpu(c, VCPU_FS_AT), 0, 0);
 	if (!in->insn.has_modrm)
 		long_stack_add(c, long_after(in), 4);
 }
@@ -272,41 +271,6 @@ static void seg_load(const struct long_ctx *c, struct lower_insn *in, struct pla
 		switch_fs(c, in, first);
 	else
 		reload(c, in, first);
-}
-
-/*
- * To the same privilege, by the selector that CS has, while its descriptor is the one that was loaded: a jump to EIP, and
- * the flags. What may still raise an exception in the monitor is looked at first, for IRET must not change a flag then;
- * the tests from there on do, and like POPF it overwrites them all. From the new IF on the lookup closes the way back.
- */
-static void iret(const struct long_ctx *c, struct lower_insn *in, struct place first)
-{
-	static const uint8_t test_pending[] = {0x44, 0x85}, store[] = {0x44, OPCODE_STORE};
-	const uint32_t cs = vcpu(c, VCPU_RELOAD + VCPU_RELOAD_LEN * SEG_CS);
-	struct place inside = long_inside(c, in, 0), cx = long_inside(c, in, POINT_R9_CX);
-
-	long_stack_move(c, in, first, OPCODE_LOAD, 10, 8);
-	LONG_EMIT(c, inside, 0x65, 0x67, 0x44, 0x0f, 0xb7, 0x5c, 0x24, 0x04); /* movzwl %gs:4(%esp),%r11d */
-	long_stack_move(c, in, inside, OPCODE_LOAD, 8, 0);
-	LONG_EMIT(c, inside, 0x49, 0x89, 0xc9); /* mov %rcx,%r9 */
-	load(c, inside, REG_CX, VCPU_RELOAD + VCPU_RELOAD_LEN * SEG_CS + VCPU_RELOAD_MINUS_SEL);
-	LONG_EMIT(c, cx, 0x42, 0x8d, 0x0c, 0x19); /* lea (%rcx,%r11),%ecx */
-	leave_unless_zero(c, in);
-	leave_unless_same(c, in, cs);
-	load(c, cx, REG_CX, VCPU_FLAGS_HI);
-	leave_unless_zero(c, in);
-	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
-
-	emit(c->l, inside, test_unusual, sizeof(test_unusual));
-	emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
-	LONG_EMIT(c, inside, 0x45, 0x89, 0xd3);				/* mov %r10d,%r11d */
-	LONG_EMIT(c, inside, 0x41, 0x81, 0xe3, 0x00, 0x02, 0x00, 0x00); /* and $IF,%r11d */
-	long_hole(c, inside, test_pending, sizeof(test_pending), 3, vcpu(c, VCPU_PENDING), 0, 0);
-	emit_jcc_slow(c->l, inside, CC_NE, &in->slow[0]);
-	load_flags(c, in);
-	LONG_EMIT(c, inside, 0x45, 0x8d, 0x9b, 0x00, 0xfe, 0xff, 0xff); /* lea -IF(%r11),%r11d */
-	long_hole(c, inside, store, sizeof(store), 3, vcpu(c, VCPU_IF_DELTA), 0, 0);
-	long_lookup(c, in, 12);
 }
 
 /*
@@ -329,9 +293,9 @@ static void invlpg(const struct long_ctx *c, struct lower_insn *in, struct place
 	emit(c->l, first, lea.b, lea.n);
 	LONG_EMIT(c, inside, 0xc4, 0x42, 0x03, 0xf7, 0xc0); /* shrx %r15d,%r8d,%r8d */
 	LONG_EMIT(c, inside, 0x49, 0x89, 0xc9);		    /* mov %rcx,%r9 */
-	long_hole(c, inside, load64, 2, 2, vcpu(c, VCPU_CACHED_AT), 0, 0);
+	long_hole(c, inside, load64, 2, 2, long_vcpu(c, VCPU_CACHED_AT), 0, 0);
 	LONG_EMIT(c, inside, 0x43, 0x0f, 0xb6, 0x0c, 0x02); /* movzbl (%r10,%r8),%ecx */
-	leave_unless_zero(c, in);
+	long_leave_unless_zero(c, in);
 	LONG_EMIT(c, cx, 0x4c, 0x89, 0xc9); /* mov %r9,%rcx */
 }
 
@@ -341,7 +305,7 @@ static void cr_read(const struct long_ctx *c, struct lower_insn *in, struct plac
 	bool kept = i->reg == 0 || (i->reg >= 2 && i->reg <= 4);
 
 	if (kept && i->map == 1 && i->opcode == 0x20)
-		load(c, first, i->rm & 7, VCPU_CR0 + 4u * i->reg);
+		long_load(c, first, i->rm & 7, VCPU_CR0 + 4u * i->reg);
 	else
 		emit_exit(c->l, in, first);
 }
@@ -352,7 +316,7 @@ void long_sensitive(const struct long_ctx *c, struct lower_insn *in, struct plac
 	enum lowering how = in->exit_only ? LOWER_EXIT : policy_get(in->insn.op)->lowering;
 
 	if (how == LOWER_CLI && supervisor)
-		store_imm(c, first, VCPU_IF_DELTA, -FLAGS_IF);
+		long_store_imm(c, first, VCPU_IF_DELTA, -FLAGS_IF);
 	else if (how == LOWER_STI && supervisor)
 		sti(c, in, first);
 	else if (how == LOWER_PUSHF && !narrow && !in->soft)
@@ -364,7 +328,9 @@ void long_sensitive(const struct long_ctx *c, struct lower_insn *in, struct plac
 	else if (how == LOWER_CR_READ && supervisor)
 		cr_read(c, in, first);
 	else if (in->insn.op == OP_IRET && supervisor && !narrow && !in->soft && !in->exit_only)
-		iret(c, in, first);
+		long_iret(c, in, first);
+	else if (in->insn.op == OP_INT && c->view != VIEW_SUPERVISOR && !in->exit_only)
+		long_int(c, in, first);
 	else if (in->insn.op == OP_INVLPG && supervisor && !in->exit_only && invlpg_inline(c, &in->insn))
 		invlpg(c, in, first);
 	else if (policy_get(in->insn.op)->hypercall == HC_SEG_LOAD && supervisor && !in->exit_only &&

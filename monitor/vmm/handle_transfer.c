@@ -4,6 +4,7 @@
 
 #include "monitor/vmm/emulate.h"
 #include "monitor/vmm/far.h"
+#include "monitor/vmm/long_ring.h"
 #include "monitor/vmm/soft.h"
 
 static uint32_t next_eip(const struct vm *vm, const struct insn *insn)
@@ -21,6 +22,19 @@ int handle_iret(struct vm *vm, const struct insn *insn)
 	return jumped(far_iret(vm, insn->opsize, next_eip(vm, insn)));
 }
 
+/* INT n, as opposed to those that are exceptions. */
+static int software_interrupt(struct vm *vm, unsigned vector, uint32_t next)
+{
+	const struct segment cs = vm->vcpu.seg[SEG_CS], ss = vm->vcpu.seg[SEG_SS];
+	int err;
+
+	soft_count_call(vm);
+	err = interrupt_enter(vm, vector, EVENT_SOFTWARE, false, 0, next);
+	if (!err && vm_long(vm))
+		long_ring_note(vm, vector, &cs, &ss);
+	return jumped(err);
+}
+
 int handle_int(struct vm *vm, const struct insn *insn)
 {
 	struct vcpu *v = &vm->vcpu;
@@ -36,8 +50,7 @@ int handle_int(struct vm *vm, const struct insn *insn)
 	case 0xf1:
 		return jumped(interrupt_enter(vm, EXC_DB, EVENT_EXCEPTION, false, 0, next));
 	default:
-		soft_count_call(vm);
-		return jumped(interrupt_enter(vm, insn->imm & 0xff, EVENT_SOFTWARE, false, 0, next));
+		return software_interrupt(vm, insn->imm & 0xff, next);
 	}
 }
 

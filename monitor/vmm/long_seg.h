@@ -14,7 +14,14 @@
 /* Fill the vCPU page's segments and world.{cs,ss} for vcpu->seg at vcpu->cpl. */
 void long_seg_enter(struct vm *vm);
 
-/* After an exit: what a block loaded into FS becomes the guest's. */
+/* After an exit: what a block loaded into FS, and the privilege that it came to, becomes the guest's. */
 void long_seg_leave(struct vm *vm);
+
+/* How a load of `s`, which is loaded, is known again; minus_sel is 1 when it is not. */
+struct vcpu_reload long_seg_reload(const struct vm *vm, const struct segment *s);
+
+bool long_seg_is_null(const struct segment *s);
+/* Does a return to CPL 3 leave it loaded? */
+bool long_seg_is_outer(const struct segment *s);
 
 #endif

@@ -116,7 +116,7 @@ void run_prepare(struct vm *vm)
 	page->cr4 = v->cr4;
 	if (world_is_long(vm)) {
 		long_seg_enter(vm);
-		page->cached_at = v->cpl ? LONG_NOWHERE : (uint64_t)vm->vmm->cached;
+		page->cached_at = v->cpl == 1 || v->cpl == 2 ? LONG_NOWHERE : (uint64_t)vm->vmm->cached;
 		w->soft = (uint64_t)soft_present(vm)->shadow.soft;
 	} else {
 		shadow_seg_enter(vm);
@@ -144,8 +144,7 @@ bool run_collect(struct vm *vm)
 	if (w->stepped && v->cpl == 3 && !world_is_long(vm) && !vm->vmm->user_block) /* a block is stepped by the monitor alone */
 		v->eflags |= FL_TF;
 	w->stepped = 0;
-	if (v->cpl != 3)
-		v->eflags = (v->eflags & ~(uint32_t)FL_IF) | ((vm_vcpu_page(vm)->if_delta + FL_IF) & FL_IF);
+	v->eflags = (v->eflags & ~(uint32_t)FL_IF) | ((vm_vcpu_page(vm)->if_delta + FL_IF) & FL_IF);
 	v->eflags &= ~(uint32_t)FL_RF; /* lasts for one instruction */
 	if (!world_is_long(vm))
 		return shadow_seg_leave(vm);
@@ -216,9 +215,11 @@ static void map_what_faulted(struct vm *vm)
 	unsigned access = st->faulted.access;
 	struct walk w;
 
-	if (vm->vcpu.eip != st->faulted.eip || vm->vcpu.cr3 != st->faulted.cr3)
+	if (vm->vcpu.cr3 != st->faulted.cr3)
 		return;
 	st->faulted.access = 0;
+	if (vm->vcpu.eip != st->faulted.eip)
+		return;
 	if (paging_walk(vm, gva(st->faulted.at), access, &w) == 0)
 		(soft_active(vm) ? shadow_soft_fault : shadow_fault)(vm, gva(st->faulted.at), access);
 }
@@ -646,7 +647,7 @@ void run_pass(struct vm *vm)
 		case GO_TRANSLATE:
 			if (!translated(vm, &raw))
 				return;
-			st->x87_of_block |= vm->cfg.native_user && v->cpl == 3;
+			st->x87_of_block |= vm->cfg.native_user; /* it may come to user code by itself */
 			break;
 		}
 	}

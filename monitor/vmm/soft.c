@@ -191,9 +191,18 @@ void soft_tick(struct vm *vm)
 
 void soft_count_call(struct vm *vm)
 {
+	if (vm->vcpu.cpl == 3)
+		soft_count_calls(vm, 1);
+}
+
+void soft_count_calls(struct vm *vm, uint32_t n)
+{
 	struct soft_space *space = soft_present(vm);
 
-	if (!vm->cfg.soft || vm->vcpu.cpl != 3 || ++space->calls < CALLS || !space->native)
+	if (!vm->cfg.soft)
+		return;
+	space->calls += n;
+	if (space->calls < CALLS || !space->native)
 		return;
 	space->native = 0;
 	space->native_ticks = 0;

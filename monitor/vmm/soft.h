@@ -65,8 +65,9 @@ enum soft_way soft_way(const struct vm *vm, uint32_t eip);
 /* The timer's interrupt is being delivered; and: a page was mapped or unmapped in the present address space, for `ns`. */
 void soft_tick(struct vm *vm);
 void soft_count_mapping(struct vm *vm, uint32_t ns);
-/* User code calls its kernel. */
+/* User code calls its kernel; or did so, n times. */
 void soft_count_call(struct vm *vm);
+void soft_count_calls(struct vm *vm, uint32_t n);
 /*
  * Between two runs of the guest: back to the table, if mapping took too long. Not while a page is being mapped: what made a
  * block must find it in the same view when it enters or publishes it.

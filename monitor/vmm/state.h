@@ -6,6 +6,7 @@
 #ifndef MONITOR_VMM_STATE_H
 #define MONITOR_VMM_STATE_H
 
+#include "monitor/vmm/segment.h"
 #include "monitor/vmm/vm.h"
 
 /* --- world switch (world.c) ------------------------------------------------------------------------------ */
@@ -191,6 +192,18 @@ struct x87_env { /* as FNSTENV stores it in 32-bit protected mode, SDM 1 figure 
 	uint16_t ds, reserved;
 };
 
+/* --- from ring to ring (long_ring.c) --------------------------------------------------------------------- */
+
+struct long_ring { /* how an INT n went from CPL 3 to CPL 0 */
+	bool known;
+	bool laid; /* the vCPU page has it, by the tables below */
+	uint8_t vector;
+	struct descriptor gate;
+	struct segment inner[2], outer[2]; /* CS, SS */
+	struct table_register gdtr, idtr;
+	uint32_t tss;
+};
+
 struct translate; /* translate_state.h */
 struct modules;	  /* module_state.h */
 
@@ -204,6 +217,7 @@ struct vmm_state {
 	struct segment hw_seg[SEG_COUNT]; /* what hw_sel stands for */
 	uint16_t hw_sel[SEG_COUNT];
 	uint8_t hw_cpl, hw_valid;
+	struct long_ring ring;
 	struct segment fs[2]; /* what FS held last, as vcpu_page.fs has it (long_seg.c) */
 	uint8_t fs_now;	      /* the one that it holds */
 	struct log_entry log[LOG_SIZE];

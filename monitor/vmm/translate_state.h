@@ -116,6 +116,12 @@ static inline uint32_t lookup_offset(enum lower_view view)
 	return view == VIEW_SUPERVISOR ? 0 : view == VIEW_USER ? ABI_LOOKUP_SIZE : 2 * ABI_LOOKUP_SIZE;
 }
 
+/* Where 64-bit blocks find it. */
+static inline uint64_t lookup_address(const struct vm *vm, enum lower_view view)
+{
+	return LONG_BASE + vm->cfg.hole_base + ABI_LOOKUP + lookup_offset(view);
+}
+
 /* translate_block.c: from guest bytes to a block. NULL: the instruction has no block; full: *full is set. */
 struct lower block_emitter(const struct vm *vm, enum lower_view view);
 void block_emitted(struct vm *vm, const struct lower *l);

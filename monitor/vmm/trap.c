@@ -179,6 +179,26 @@ static int emulated_access(struct vm *vm, unsigned access)
 	return 0;
 }
 
+/* In a block of user code, nothing but INT goes by the window: to the guest's tables and the stack that its TSS names. */
+static bool is_gates_access(const struct vm *vm)
+{
+	return vm_long(vm) && vm->vcpu.cpl == 3 && vm->vmm->in_block &&
+	       (vm->vmm->world.fault_address - LONG_WINDOW) >> 32 == 0;
+}
+
+/* Map the page for the next time; where that is not all that there is to it, INT is the monitor's. */
+static int gates_access(struct vm *vm)
+{
+	const struct world *w = &vm->vmm->world;
+
+	run_count(vm, EXIT_PAGE_MAP);
+	if (shadow_fault(vm, gva((uint32_t)w->fault_address), w->error & HOST_PF_W ? ACCESS_WRITE : 0) == SHADOW_MAPPED)
+		return 0;
+	vm->vcpu.exc_vector = EXC_NONE;
+	vm->vmm->step_once = 1;
+	return 0;
+}
+
 static int page_fault(struct vm *vm)
 {
 	const struct world *w = &vm->vmm->world;
@@ -191,6 +211,8 @@ static int page_fault(struct vm *vm)
 		run_count(vm, EXIT_SEGMENT);
 		return 0;
 	}
+	if (is_gates_access(vm))
+		return gates_access(vm);
 	access |= w->error & HOST_PF_W ? ACCESS_WRITE : 0;
 	access |= w->error & HOST_PF_I ? ACCESS_FETCH : 0;
 	if ((access & ACCESS_FETCH) && w->eip - vm->cfg.hole_base < vm->cfg.hole_size &&

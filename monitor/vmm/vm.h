@@ -168,6 +168,7 @@ struct vm_stats {
 	uint64_t module_met; /* frames outside the image where code was met that was not verified yet */
 	uint64_t code_candidates, code_verified, code_refused; /* pages, at the end of the run */
 	uint64_t blocks, block_insns, blocks_dropped, block_flushes, branches_chained, translation_preferred, user_preferred;
+	uint64_t calls_inside; /* of the guest's kernel, by INT n, that did not leave the blocks */
 	uint64_t blocks_unverified; /* kernel code from pages that the image's manifest does not prove */
 	uint32_t unknown_blocks[UNKNOWN_BLOCKS]; /* starts of those with sensitive instructions that are no sites of the
 						    manifest; open hash, 0 free */

@@ -167,6 +167,7 @@ static void print_pages(const struct vm *vm, FILE *out)
 	    {"blocks dropped by guest writes", s->blocks_dropped},
 	    {"translation cache flushes", s->block_flushes},
 	    {"branches chained", s->branches_chained},
+	    {"calls of the kernel that stayed in blocks", s->calls_inside},
 	    {"spells of translating everything", s->translation_preferred},
 	    {"spells of translating a program for its int $0x80", s->user_preferred},
 	    {"baton passes between workers", s->baton_passes},

@@ -42,6 +42,9 @@ run_paravane() # mode image options...
 	if [ "$evicts" ]; then # its statistics are no line of the guest's
 		grep -q '^  translation cache flushes  *[1-9]' "$tmp/err" || echo "no flush of the translation cache" >>"$tmp/out"
 	fi
+	if [ "$inside" ] && { [ "$mode" = plain ] || [ "$mode" = long ]; }; then
+		grep -q '^  calls of the kernel that stayed in blocks  *[1-9]' "$tmp/err" || echo "all calls left their blocks" >>"$tmp/out"
+	fi
 	tr -d '\r' <"$tmp/out" >"$tmp/$mode"
 	compare "$mode" "tests/guest/${name/:/-}.exp"
 }
@@ -94,13 +97,14 @@ run_guest()
 	elf=$B/guest/${name%%:*}.elf
 	append=
 	case $name in *:*) append=${name#*:} ;; esac
-	opts='' term='' qemu=yes patch=yes evicts=
+	opts='' term='' qemu=yes patch=yes evicts= inside=
 	for f in $flags; do
 		case $f in
 		noqemu) qemu= ;;
 		nopatch) patch= ;;
 		opt=*) opts="$opts ${f#opt=}" ;;
 		evicts) evicts=yes opts="$opts --stats" ;;
+		inside) inside=yes opts="$opts --stats" ;;
 		term=*) term=${f#term=} ;;
 		esac
 	done

@@ -773,6 +773,209 @@ LONG_TEST(iret_leaves)
 	}
 }
 
+/* --- from ring to ring ------------------------------------------------------------------------------------- */
+
+#define RING_ENTRY (LN_TEXT + 0x40)
+#define RING_ESP0 (LN_STACK + 0x400)
+
+static struct ring_tables {
+	uint64_t gate, code0, stack0, code3, stack3;
+	uint32_t esp0, ss0;
+} tables;
+
+/* Calls go by INT 0x80 from 73:ESP on 7B to 60:RING_ENTRY on 68:RING_ESP0. */
+static void prepare_ring(void)
+{
+	tables = (struct ring_tables){0x0408ee0000608040, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff,
+				      0x00cff3000000ffff, RING_ESP0, 0xbeef0068};
+	ln_page.ring = (struct vcpu_ring){
+	    .cpl = ln.view == VIEW_SUPERVISOR ? 0 : 3,
+	    .minus_vector = -0x80u,
+	    .entry = RING_ENTRY,
+	    .if_delta = -0x200u,
+	    .minus_ss0 = -0x68u,
+	    .inner_cs = 0x60,
+	    .inner_ss = 0x68,
+	    .outer_cs = 0x73,
+	    .outer_ss = 0x7b,
+	    .minus_cs3 = -0x73u,
+	    .minus_ss3 = -0x7bu,
+	    .gate = {(uint64_t)&tables.gate, -tables.gate},
+	    .code0 = {(uint64_t)&tables.code0, -tables.code0},
+	    .stack0 = {(uint64_t)&tables.stack0, -tables.stack0},
+	    .code3 = {(uint64_t)&tables.code3, -tables.code3},
+	    .stack3 = {(uint64_t)&tables.stack3, -tables.stack3},
+	    .tss = (uint64_t)&tables.esp0,
+	    .inner_table = LN_BASE + LN_TABLE,
+	    .outer_table = LN_BASE + LN_TABLE,
+	    .window = LN_WINDOW,
+	};
+	ln_page.sel[SEG_CS] = ln.view == VIEW_SUPERVISOR ? 0x60 : 0x73;
+	ln_page.sel[SEG_SS] = ln.view == VIEW_SUPERVISOR ? 0x68 : 0x7b;
+	ln_page.if_delta = ln.view == VIEW_SUPERVISOR ? -0x200u : 0;
+	ln_page.pending = ln_page.flags_hi = 0;
+}
+
+/* The kernel's memory, which user code's views have beside their own. */
+static void map_window(void)
+{
+	enum lower_view view = ln.view;
+
+	if (view != VIEW_SUPERVISOR)
+		ln_map_guest(VIEW_SUPERVISOR);
+	ln.view = view;
+}
+
+static void expect_ring(uint32_t cpl, uint32_t cs, uint32_t ss, uint32_t if_delta)
+{
+	EXPECT_EQ("CPL", ln_vcpu()->ring.cpl, cpl);
+	EXPECT_EQ("CS", ln_vcpu()->sel[SEG_CS], cs);
+	EXPECT_EQ("SS", ln_vcpu()->sel[SEG_SS], ss);
+	EXPECT_EQ("IF", ln_vcpu()->if_delta, if_delta);
+}
+
+/* What else is left of a call: the frame on the kernel's stack, and that it was counted. */
+static void expect_called(uint32_t flags)
+{
+	const uint32_t frame[] = {LN_TEXT + 2, 0x73, flags, SP0, 0x7b};
+	uint32_t word;
+
+	for (unsigned i = 0; i < 5; i++) {
+		memcpy(&word, (uint8_t *)(LN_WINDOW + RING_ESP0 - 20 + 4 * i), 4);
+		EXPECT_EQ("a word of the frame", word, frame[i]);
+	}
+	EXPECT_EQ("calls", ln_vcpu()->ring.calls, 1u);
+}
+
+LONG_TEST(int_goes_by_its_gate)
+{
+	static const struct form form = {"int $0x80", B("\xcd\x80"), {R(SP, RING_ESP0 - 20)}};
+
+	if (ln.view == VIEW_SUPERVISOR)
+		return;
+	map_window();
+	prepare_ring();
+	kick_form(&form);
+	expect_ring(0, 0x60, 0x68, -0x200u);
+	expect_called(FLAGS0 | 0x202);
+	ln_page.ring.if_delta = 0; /* a trap gate */
+	run_form(&form);
+	expect_ring(0, 0x60, 0x68, 0);
+}
+
+LONG_TEST(int_leaves)
+{
+	static const struct {
+		const char *name;
+		uint64_t *changed;
+		uint8_t vector;
+		bool never;
+	} cases[] = {
+	    {"another vector", NULL, 0x81, false},
+	    {"where none will do", NULL, 0x80, true},
+	    {"another gate", &tables.gate, 0x80, false},
+	    {"another code segment", &tables.code0, 0x80, false},
+	    {"another stack segment", &tables.stack0, 0x80, false},
+	    {"another selector in the TSS", (uint64_t *)&tables.esp0, 0x80, false},
+	};
+
+	if (ln.view == VIEW_SUPERVISOR)
+		return;
+	map_window();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const char bytes[] = {(char)0xcd, (char)cases[i].vector};
+		const struct form f = {cases[i].name, bytes, sizeof(bytes), {{0}}};
+		struct long_run r;
+
+		prepare_ring();
+		if (cases[i].never)
+			ln_page.ring.minus_vector = 1;
+		ln_reset();
+		start_form(&f, &r);
+		if (cases[i].changed)
+			*cases[i].changed ^= 1ull << 45;
+		if (!ln_run(&r, 10) || r.end != LONG_ENDED_SITE)
+			fail_case("the end", r.end, LONG_ENDED_SITE);
+		EXPECT_EQ("eip", r.eip, LN_TEXT);
+		expect_state(&r, f.change, 1);
+		expect_ring(3, 0x73, 0x7b, 0);
+	}
+}
+
+#define OUTWARD_ESP (LN_STACK + 0x600)
+/* push $0x7b; push $OUTWARD_ESP; push $flags; push $0x73; push $RING_ENTRY; iret */
+#define IRET_OUTWARD(flags) B("\x6a\x7b\x68\x00\x06\x00\x50\x68" flags "\x6a\x73\x68\x40\x80\x04\x08\xcf")
+
+LONG_TEST(iret_goes_outward)
+{
+	static const struct form form = {"iret to CPL 3", IRET_OUTWARD("\x47\x02\x00\x00"),
+					 {R(SP, OUTWARD_ESP), F(0x45), M(SP0 - 4, 0x7b), M(SP0 - 8, OUTWARD_ESP),
+					  M(SP0 - 12, 0x247), M(SP0 - 16, 0x73), M(SP0 - 20, RING_ENTRY)}};
+
+	if (ln.view != VIEW_SUPERVISOR)
+		return;
+	prepare_page();
+	prepare_ring();
+	kick_form(&form);
+	expect_ring(3, 0x73, 0x7b, 0);
+	EXPECT_EQ("calls", ln_vcpu()->ring.calls, 0u);
+}
+
+LONG_TEST(iret_outward_leaves)
+{
+	static const struct {
+		const char *name;
+		uint64_t *changed;
+		uint32_t cs, ss, flags, pending, flags_hi, inner;
+		bool never, flags_lost;
+	} cases[] = {
+	    {"to another code segment", NULL, 0x7b, 0x7b, 0x202, 0, 0, 0, false, false},
+	    {"to another stack segment", NULL, 0x73, 0x83, 0x202, 0, 0, 0, false, false},
+	    {"to code that changed", &tables.code3, 0x73, 0x7b, 0x202, 0, 0, 0, false, false},
+	    {"to a stack that changed", &tables.stack3, 0x73, 0x7b, 0x202, 0, 0, 0, false, false},
+	    {"where none will do", NULL, 0x73, 0x7b, 0x202, 0, 0, 0, true, false},
+	    {"with FS of the kernel", NULL, 0x73, 0x7b, 0x202, 0, 0, 1, false, false},
+	    {"with NT", NULL, 0x73, 0x7b, 0x202, 0, 0x4000, 0, false, false},
+	    {"to IF off", NULL, 0x73, 0x7b, 2, 0, 0, 0, false, true},
+	    {"to TF", NULL, 0x73, 0x7b, 0x302, 0, 0, 0, false, true},
+	    {"to AC", NULL, 0x73, 0x7b, 0x40202, 0, 0, 0, false, true},
+	    {"to IOPL 3", NULL, 0x73, 0x7b, 0x3202, 0, 0, 0, false, true},
+	    {"to VM", NULL, 0x73, 0x7b, 0x20202, 0, 0, 0, false, true},
+	    {"something pending", NULL, 0x73, 0x7b, 0x202, 0x200, 0, 0, false, true},
+	};
+
+	if (ln.view != VIEW_SUPERVISOR)
+		return;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const uint32_t frame[] = {RING_ENTRY, cases[i].cs, cases[i].flags, OUTWARD_ESP, cases[i].ss};
+		const struct form f = {cases[i].name,
+				       B("\xcf"),
+				       {M(SP0, frame[0]), M(SP0 + 4, frame[1]), M(SP0 + 8, frame[2]), M(SP0 + 12, frame[3]),
+					M(SP0 + 16, frame[4])}};
+		struct long_run r;
+
+		prepare_page();
+		prepare_ring();
+		if (cases[i].never)
+			ln_page.ring.minus_cs3 = 1;
+		ln_reset();
+		start_form(&f, &r);
+		memcpy(ln_at(SP0), frame, sizeof(frame));
+		ln_vcpu()->pending = cases[i].pending;
+		ln_vcpu()->flags_hi = cases[i].flags_hi;
+		ln_vcpu()->fs[0].inner = cases[i].inner;
+		if (cases[i].changed)
+			*cases[i].changed ^= 1ull << 45;
+		if (!ln_run(&r, 10) || r.end != LONG_ENDED_SITE)
+			fail_case("the end", r.end, LONG_ENDED_SITE);
+		EXPECT_EQ("eip", r.eip, LN_TEXT);
+		if (cases[i].flags_lost)
+			r.eflags = FLAGS0;
+		expect_state(&r, f.change, 5);
+		expect_ring(0, 0x60, 0x68, -0x200u);
+	}
+}
+
 /* All points of the instruction behind STI say so, lest one taken back from its middle is interrupted too early. */
 LONG_TEST(the_shadow_of_sti_covers_the_next)
 {
@@ -1037,6 +1240,10 @@ int main(void)
 	    cmocka_unit_test(x87_pointers_into_blocks_leave),
 	    cmocka_unit_test(x87_operands_are_noted),
 	    cmocka_unit_test(iret_leaves),
+	    cmocka_unit_test(int_goes_by_its_gate),
+	    cmocka_unit_test(int_leaves),
+	    cmocka_unit_test(iret_goes_outward),
+	    cmocka_unit_test(iret_outward_leaves),
 	    cmocka_unit_test(the_shadow_of_sti_covers_the_next),
 	    cmocka_unit_test(segments_are_loaded_inline),
 	    cmocka_unit_test(segments_that_the_monitor_has_to_load),
