@@ -153,17 +153,6 @@ static void loop(const struct long_ctx *c, const struct lower_insn *in, struct p
 
 /* --- the block --------------------------------------------------------------------------------------------- */
 
-/* All of it is the monitor's, but for the repetition of nothing: kernels copy the odd bytes at both ends apart. */
-static void leave(const struct long_ctx *c, struct lower_insn *in, struct place first)
-{
-	if (!long_is_string(&in->insn) || !(in->insn.prefixes & (INSN_REP | INSN_REPNE))) {
-		emit_exit(c->l, in, first);
-		return;
-	}
-	LONG_EMIT(c, first, PREFIX_ADDRESS, 0xe3, 5); /* jecxz over the exit */
-	emit_exit(c->l, in, long_inside(c, in, 0));
-}
-
 static void lower_one(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
 	const struct insn *i = &in->insn;
@@ -175,8 +164,10 @@ static void lower_one(const struct long_ctx *c, struct lower_insn *in, struct pl
 	if (policy_is_replaced(i->op) || in->leaves) {
 		if (policy_is_replaced(i->op))
 			long_sensitive(c, in, first);
+		else if (long_is_string(i))
+			long_string_soft(c, in, first);
 		else
-			leave(c, in, first);
+			emit_exit(c->l, in, first);
 		in->resume = i->flow == FLOW_FAR ? MANIFEST_NONE : emit_here(c->l);
 		return;
 	}

@@ -40,13 +40,6 @@ static inline struct place long_after(const struct lower_insn *in)
 	return (struct place){.guest = in->va, .state = POINT_AFTER};
 }
 
-/* MOVS CMPS STOS LODS SCAS */
-static inline bool long_is_string(const struct insn *i)
-{
-	return i->map == 0 &&
-	       ((i->opcode >= 0xa4 && i->opcode <= 0xa7) || (i->opcode >= 0xaa && i->opcode <= 0xaf));
-}
-
 #define REX 0x40
 #define REX_R 4
 #define REX_X 2
@@ -141,6 +134,14 @@ void long_lookup(const struct long_ctx *c, const struct lower_insn *in, int32_t 
 
 /* What to add to the linear address in R8D, into R9; R10 and R11 are lost. */
 void long_soft_find(const struct long_ctx *c, const struct lower_insn *in, unsigned size, bool write);
+
+/* --- lower_long_string.c ----------------------------------------------------------------------------------- */
+
+/* MOVS CMPS STOS LODS SCAS */
+bool long_is_string(const struct insn *i);
+/* By the registers as they are; and one that is soft, which leaves for the monitor when it is more than two pages can tell. */
+void long_string(const struct long_ctx *c, const struct lower_insn *in, struct place first);
+void long_string_soft(const struct long_ctx *c, struct lower_insn *in, struct place first);
 
 /* --- lower_long_sensitive.c -------------------------------------------------------------------------------- */
 

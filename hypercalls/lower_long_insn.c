@@ -444,39 +444,6 @@ static void move_offset(const struct long_ctx *c, const struct lower_insn *in, s
 	emit(c->l, where != OPERAND_GUEST ? long_inside(c, in, 0) : first, o.b, o.n);
 }
 
-/*
- * ES cannot be overridden: in the window, the registers themselves are made 64-bit addresses. Their low halves are the
- * guest's at any time, and the low halves are all that counts when the instruction is left in its middle.
- */
-static void string(const struct long_ctx *c, const struct lower_insn *in, struct place first)
-{
-	static const uint8_t rsi_up[] = {0x4a, 0x8d, 0x34, 0x36}, rdi_up[] = {0x4a, 0x8d, 0x3c, 0x37};
-	static const uint8_t esi_down[] = {0x89, 0xf6}, edi_down[] = {0x89, 0xff};
-	bool window = c->view == VIEW_SUPERVISOR;
-	uint8_t kind = in->insn.opcode & 0xfe;
-	bool source = kind == 0xa4 || kind == 0xa6 || kind == 0xac, target = kind != 0xac;
-	struct place next = long_boundary(in->va + in->insn.len);
-	struct long_bytes o = {.n = 0};
-
-	if (window && source) {
-		emit(c->l, first, rsi_up, sizeof(rsi_up));
-		first = long_inside(c, in, 0);
-	}
-	if (window && target) {
-		emit(c->l, first, rdi_up, sizeof(rdi_up));
-		first = long_inside(c, in, 0);
-	}
-	if (!window)
-		long_put(&o, 0x67);
-	long_put_prefixes(&o, &in->insn);
-	long_put(&o, in->insn.opcode);
-	emit(c->l, first, o.b, o.n);
-	if (window && source)
-		emit(c->l, next, esi_down, sizeof(esi_down));
-	if (window && target)
-		emit(c->l, next, edi_down, sizeof(edi_down));
-}
-
 /* LEA with 16-bit addressing: the operand size says what becomes of the 16 bits. */
 static void lea_narrow(const struct long_ctx *c, const struct lower_insn *in, struct place first)
 {
@@ -533,7 +500,7 @@ static bool special(const struct long_ctx *c, const struct lower_insn *in, struc
 	if (is_moffs(i))
 		move_offset(c, in, first);
 	else if (long_is_string(i))
-		string(c, in, first);
+		long_string(c, in, first);
 	else
 		return false;
 	return true;

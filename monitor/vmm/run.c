@@ -152,6 +152,17 @@ bool run_collect(struct vm *vm)
 	return false;
 }
 
+/* In the middle of a string instruction ESI and EDI are host addresses. */
+static void take_string(struct vm *vm, unsigned flags)
+{
+	const uint64_t *scratch = vm->vmm->world.scratch;
+
+	if (flags & POINT_STRING_SI)
+		vm->vcpu.gpr[REG_SI] -= (uint32_t)scratch[0];
+	if (flags & POINT_STRING_DI)
+		vm->vcpu.gpr[REG_DI] -= (uint32_t)scratch[1];
+}
+
 /*
  * From a raw EIP to the guest's. In the middle of a lowering, before its commit, the guest instruction is undone;
  * after it there is no guest address yet: false, and the caller enters again at the raw one.
@@ -171,6 +182,10 @@ static bool canonical(struct vm *vm, uint32_t raw)
 	v->eip = block ? p->guest : code_guest_address(vm, p->guest, raw);
 	if (p->state == POINT_AFTER)
 		return false;
+	if (p->state == POINT_STRING) {
+		take_string(vm, p->flags);
+		return true;
+	}
 	if (p->flags & POINT_SCRATCH0)
 		v->gpr[REG_CX] = page->scratch0;
 	if (p->flags & POINT_SCRATCH1)

@@ -104,8 +104,8 @@ int soft_host(struct vm *vm, struct gva at, unsigned access, void **host)
 	if (!vm->cfg.soft)
 		return 0;
 	add = access & ACCESS_WRITE ? space->shadow.soft->write.add : space->shadow.soft->read.add;
-	if (!add[page] && soft_active(vm) && vm->vcpu.cpl == 3) {
-		space->fills++;
+	if (!add[page] && (vm->vcpu.cpl == 3 ? soft_active(vm) : at.a < vm->cfg.kernel_split)) {
+		space->fills += vm->vcpu.cpl == 3;
 		if (shadow_soft_fault(vm, at, access) == SHADOW_RAISED) {
 			run_note_fault(vm, at, access);
 			return -EFAULT;

@@ -121,7 +121,8 @@ static enum lower_shape shape_of(const struct vm *vm, struct lower_insn *in)
 	if (!vm_long(vm))
 		return lower_block_shape(i);
 	way = vm->vcpu.cpl != 3 ? soft_way(vm, in->va) : SOFT_NO;
-	in->soft = translate_view(vm) == VIEW_SOFT || (way == SOFT_TABLE && goes_by_table(in));
+	in->soft = translate_view(vm) == VIEW_SOFT || (way != SOFT_NO && way != SOFT_ASIDE && goes_by_table(in));
+	in->window = way == SOFT_SOURCE ? LOWER_TARGET : way == SOFT_TARGET ? LOWER_SOURCE : 0;
 	in->leaves = (in->soft && lower_long_soft_leaves(i)) || (way == SOFT_ASIDE && interpret_can(i));
 	return in->leaves ? LOWER_GOES_ON : in->soft ? lower_long_soft_shape(in) : lower_long_shape(i);
 }

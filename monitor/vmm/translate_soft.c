@@ -36,40 +36,62 @@ static bool is_user_page(struct vm *vm, struct gva at)
 	return paging_walk(vm, at, 0, &w) == 0 && w.user;
 }
 
-/* Can the monitor do it in a microsecond? Of repeated string instructions it does MOVS and STOS by whole pages. */
-static bool is_quick(struct vm *vm)
+/* A string instruction that reaches user memory: by the side that faulted. It may be the other one too, another time. */
+static enum soft_way way_of(const struct insn *insn, unsigned access, enum soft_way before)
 {
-	uint8_t bytes[INSN_MAX];
-	struct insn insn;
-
-	if (emulate_fetch(vm, &insn, bytes) < 0) {
-		vm->vcpu.exc_vector = EXC_NONE;
-		return false;
-	}
-	if (lower_long_soft_leaves(&insn) && (insn.prefixes & (INSN_REP | INSN_REPNE)))
-		return (insn.opcode & 0xfe) == 0xa4 || (insn.opcode & 0xfe) == 0xaa;
-	return interpret_can(&insn);
+	if (!lower_long_soft_leaves(insn) || before)
+		return SOFT_TABLE;
+	return access & ACCESS_WRITE ? SOFT_TARGET : SOFT_SOURCE;
 }
 
-bool soft_learn(struct vm *vm, struct gva at)
+/* Can the monitor do it in a microsecond? Of repeated string instructions it does MOVS and STOS by whole pages. */
+static bool is_quick(const struct insn *insn)
+{
+	if (lower_long_soft_leaves(insn) && (insn->prefixes & (INSN_REP | INSN_REPNE)))
+		return (insn->opcode & 0xfe) == 0xa4 || (insn->opcode & 0xfe) == 0xaa;
+	return interpret_can(insn);
+}
+
+static bool fetch(struct vm *vm, struct insn *insn)
+{
+	uint8_t bytes[INSN_MAX];
+	int err = emulate_fetch(vm, insn, bytes);
+
+	if (err < 0)
+		vm->vcpu.exc_vector = EXC_NONE;
+	return err >= 0;
+}
+
+static void note(struct vm *vm, uint32_t eip, enum soft_way way)
 {
 	struct translate *t = vm->vmm->translate;
-	uint32_t eip = vm->vcpu.eip, page;
-	enum soft_way way = SOFT_TABLE;
+	uint32_t slot = slot_of(t, eip), page = t->by_linear[eip >> PAGE_SHIFT];
 
-	if (!vm->cfg.soft || vm->vcpu.cpl == 3 || !vm->vmm->in_block || soft_way(vm, eip) ||
-	    t->n_soft_eips == SOFT_EIPS / 2)
-		return false;
-	if (at.a >= vm->cfg.kernel_split || !is_user_page(vm, at)) {
-		if (!shadow_remaps(vm, at) || !is_quick(vm))
-			return false;
-		way = SOFT_ASIDE;
-	}
-	t->soft_way[slot_of(t, eip)] = way;
-	t->soft_eip[slot_of(t, eip)] = eip;
-	t->n_soft_eips++;
-	page = t->by_linear[eip >> PAGE_SHIFT];
+	t->n_soft_eips += !t->soft_eip[slot];
+	t->soft_eip[slot] = eip;
+	t->soft_way[slot] = way;
 	if (page)
 		cache_drop_blocks(vm, t->page[page].pfn);
+}
+
+bool soft_learn(struct vm *vm, struct gva at, unsigned access)
+{
+	struct translate *t = vm->vmm->translate;
+	uint32_t eip = vm->vcpu.eip;
+	enum soft_way before = soft_way(vm, eip);
+	struct insn insn;
+
+	if (!vm->cfg.soft || vm->vcpu.cpl == 3 || !vm->vmm->in_block || before == SOFT_TABLE || before == SOFT_ASIDE ||
+	    t->n_soft_eips == SOFT_EIPS / 2)
+		return false;
+	if (at.a < vm->cfg.kernel_split && is_user_page(vm, at)) {
+		if (!fetch(vm, &insn))
+			return false;
+		note(vm, eip, way_of(&insn, access, before));
+		return true;
+	}
+	if (!shadow_remaps(vm, at) || !fetch(vm, &insn) || !is_quick(&insn))
+		return false;
+	note(vm, eip, before ? SOFT_TABLE : SOFT_ASIDE);
 	return true;
 }

@@ -25,6 +25,7 @@
 #define LN_BASE 0x300000000000ull   /* R13 */
 #define LN_WINDOW 0x310000000000ull /* R14, GS */
 #define LN_SOFT 0x320000000000ull   /* guest linear address 0 of VIEW_SOFT */
+#define LN_SOFT_TLB 0x330012345000ull /* the same once more, for the software TLB: with a low half, which no register may keep */
 #define LN_HOLE 0x70000000u
 #define LN_TABLE (LN_HOLE + ABI_LOOKUP)
 #define LN_CODE (LN_HOLE + ABI_BLOCKS)
@@ -132,6 +133,9 @@ static struct {
 	uint8_t kick_byte;   /* what stood there */
 	bool kick_must_wait; /* not before the instruction is done: POINT_AFTER */
 	bool lower_failed;
+	bool string_again;   /* a string left, its pages have been entered into the software TLB, and it is tried again */
+	bool mixed_strings;  /* supervisor: strings go by the software TLB, but for the sides of string_window */
+	uint8_t string_window;
 } ln;
 
 enum { LN_BRANCH, LN_SENSITIVE, LN_MISS, LN_MISS_SOFT, LN_STRING };
@@ -167,7 +171,7 @@ static inline void ln_die(const char *what)
 static void ln_map(uint64_t at, size_t size)
 {
 	void *p = mmap((void *)at, size, PROT_READ | PROT_WRITE | PROT_EXEC,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		       MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
 	if (p != (void *)at)
 		ln_die("mmap");
@@ -204,6 +208,7 @@ static void ln_on_signal(int sig, siginfo_t *info, void *context)
 	ln.address = (uint64_t)info->si_addr;
 	for (unsigned r = 0; r < 8; r++)
 		long_frame.gpr[r] = (uint64_t)g[order[r]];
+	long_frame.r8 = (uint64_t)g[REG_R8];
 	long_frame.r9 = (uint64_t)g[REG_R9];
 	long_frame.r11 = (uint64_t)g[REG_R11];
 	long_frame.flags = (uint64_t)g[REG_EFL];
@@ -219,6 +224,10 @@ static inline void ln_map_guest(enum lower_view view)
 	ln.view = view;
 	for (size_t i = 0; i < LN_PARTS; i++)
 		ln_map((uint64_t)ln_at(ln_parts[i].at), ln_parts[i].size);
+	for (size_t i = 0; view == VIEW_SOFT && i < LN_PARTS; i++)
+		if (mremap(ln_at(ln_parts[i].at), 0, ln_parts[i].size, MREMAP_MAYMOVE | MREMAP_FIXED,
+			   (void *)(LN_SOFT_TLB + ln_parts[i].at)) == MAP_FAILED)
+			ln_die("mremap");
 }
 
 /* Once in a process. */
@@ -365,6 +374,10 @@ static inline uint32_t ln_block(uint32_t eip)
 		if ((insn_is_sensitive(&in[n].insn) && policy_get(in[n].insn.op)->lowering != LOWER_VERBATIM) ||
 		    lower_long_checks_x87(&in[n].insn))
 			in[n].site = ln_site(LN_SENSITIVE, at, 0);
+		if (ln.mixed_strings && lower_long_soft_leaves(&in[n].insn)) {
+			in[n].soft = true;
+			in[n].window = ln.string_window;
+		}
 		in[n].leaves = in[n].soft && lower_long_soft_leaves(&in[n].insn);
 		if (in[n].leaves)
 			in[n].site = ln_site(LN_STRING, at, 0);
@@ -417,6 +430,11 @@ static inline bool ln_take_back(struct long_run *r)
 		return false;
 	r->point = *p;
 	r->eip = p->guest;
+	if (p->state == POINT_STRING) {
+		r->gpr[REG_SI] -= p->flags & POINT_STRING_SI ? (uint32_t)long_frame.r8 : 0;
+		r->gpr[REG_DI] -= p->flags & POINT_STRING_DI ? (uint32_t)long_frame.r9 : 0;
+		return true;
+	}
 	if (p->flags & POINT_R9_SP)
 		r->gpr[REG_SP] = (uint32_t)long_frame.r9;
 	if (p->flags & POINT_R9_CX)
@@ -424,6 +442,32 @@ static inline bool ln_take_back(struct long_run *r)
 	if (p->flags & POINT_R11_CX)
 		r->gpr[REG_CX] = (uint32_t)long_frame.r11;
 	return p->state != POINT_AFTER;
+}
+
+/* The host's address of the guest's, less that. */
+static inline uint64_t ln_soft_base(void)
+{
+	return ln.view == VIEW_SUPERVISOR ? LN_WINDOW : LN_SOFT_TLB;
+}
+
+static inline bool ln_fill_page(struct lower_soft_part *part, uint32_t at)
+{
+	bool there = false;
+
+	for (size_t i = 0; i < LN_PARTS; i++)
+		there |= at - ln_parts[i].at < ln_parts[i].size;
+	part->add[at >> 12] = there ? ln_soft_base() : 0;
+	part->one_minus_add[at >> 12] = there ? 1 - ln_soft_base() : 0;
+	return there;
+}
+
+/* The monitor has done a string, or begins to: ESI's page and EDI's have entries from then on, and those behind. */
+static inline void ln_fill_string(const struct long_run *r)
+{
+	for (unsigned n = 0; n < 2; n++) {
+		ln_fill_page(&ln.soft->read, r->gpr[REG_SI] + 0x1000 * n);
+		ln_fill_page(&ln.soft->write, r->gpr[REG_DI] + 0x1000 * n);
+	}
 }
 
 /* Enters the pages of an access into the software TLB; false when one of them is not there. */
@@ -434,13 +478,7 @@ static inline bool ln_fill(struct long_run *r)
 
 	r->eip = ln_point(ln_vcpu()->soft_resume)->guest;
 	for (unsigned n = 0; n < 2; n++, at = last) {
-		bool there = false;
-
-		for (size_t i = 0; i < LN_PARTS; i++)
-			there |= at - ln_parts[i].at < ln_parts[i].size;
-		part->add[at >> 12] = there ? LN_SOFT : 0;
-		part->one_minus_add[at >> 12] = there ? 1 - LN_SOFT : 0;
-		if (there)
+		if (ln_fill_page(part, at))
 			continue;
 		r->end = LONG_ENDED_FAULT;
 		r->signal = SIGSEGV;
@@ -486,7 +524,7 @@ static inline bool ln_run(struct long_run *r, unsigned max_entries)
 		uint32_t code = string ? 0 : ln_block(r->eip), aside = 0;
 		uint64_t high = 0;
 
-		if (!code && ln.view == VIEW_SOFT && !ln.lower_failed)
+		if (!code && (ln.view == VIEW_SOFT || string) && !ln.lower_failed)
 			code = aside = ln_aside(r->eip);
 		string = false;
 
@@ -495,7 +533,7 @@ static inline bool ln_run(struct long_run *r, unsigned max_entries)
 			return !ln.lower_failed;
 		}
 		if (aside)
-			ln_gs(LN_SOFT);
+			ln_gs(ln_memory());
 		else
 			table[r->eip & 0xffff] = (struct lower_slot){.minus_guest = -r->eip, .code = code};
 		ln_enter(r, code);
@@ -522,7 +560,9 @@ static inline bool ln_run(struct long_run *r, unsigned max_entries)
 			break;
 		case LN_STRING:
 			r->eip = ln.sites[r->site].guest;
-			string = true;
+			ln.string_again = !ln.string_again;
+			string = !ln.string_again;
+			ln_fill_string(r);
 			break;
 		default:
 			r->eip = ln.sites[r->site].guest;

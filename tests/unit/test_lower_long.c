@@ -357,6 +357,13 @@ static const struct form forms[] = {
     {"lodsb", B("\xac"), {R(AX, 0x11223300), R(SI, SI0 + 1)}},
     {"repne scasd", B("\xb8\x04\x09\x00\xd0\xf2\xaf"), {R(AX, D(0x904)), R(DI, DI0 + 8), R(CX, 0), F(0x44)}},
     {"repe cmpsb", B("\xf3\xa6"), {R(SI, SI0 + 2), R(DI, DI0 + 2), R(CX, 0), F(0x95)}},
+    {"rep movsb backwards", B("\xfd\xf3\xa4\xfc"), {M1(DI0, 0), R(SI, SI0 - 2), R(DI, DI0 - 2), R(CX, 0)}},
+    {"rep movsd from page to page", B("\xbe\xfc\x0f\x00\x40\xf3\xa5"),
+     {M(DI0, D(0xffc)), M(DI0 + 4, D(0x1000)), R(SI, LN_DATA + 0x1004), R(DI, DI0 + 8), R(CX, 0)}},
+    {"rep stosw to the next page", B("\xbf\xfe\x0f\x00\x40\x66\xf3\xab"),
+     {M2(LN_DATA + 0xffe, 0x3344), M2(LN_DATA + 0x1000, 0x3344), R(DI, LN_DATA + 0x1002), R(CX, 0)}},
+    {"rep movsd onto itself, more than a page", B("\x89\xf7\xb9\x80\x06\x00\x00\xf3\xa5"),
+     {R(SI, SI0 + 0x1a00), R(DI, SI0 + 0x1a00), R(CX, 0)}},
     {"rep with nothing to do", B("\xb9\x00\x00\x00\x00\xf3\xa5"), {R(CX, 0)}},
     /* vectors */
     {"movaps, movd", B("\x0f\x28\x03\x66\x0f\x7e\xc0"), {R(AX, D(0x100))}},
@@ -405,6 +412,36 @@ LONG_TEST(kicked_anywhere)
 			met += kick_form(&forms[i]);
 	if (met < 500)
 		fail_case("kicks met", met, 500);
+}
+
+/* Once its pages are known, a string of one page stays in its block, unless DF is set. */
+LONG_TEST(strings_stay_in_blocks)
+{
+	for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++) {
+		bool movs = strstr(forms[i].name, "movs") || strstr(forms[i].name, "stos");
+		bool leaves = strstr(forms[i].name, "rep movsb backwards") || strstr(forms[i].name, "more than a page");
+		struct long_run r;
+
+		if (ln.view != VIEW_SOFT || !movs)
+			continue;
+		run_form(&forms[i]);
+		start_form(&forms[i], &r);
+		ln.entered = 0;
+		ln_run(&r, 1000);
+		EXPECT_EQ("stays", (uint32_t)(ln.entered <= 2), (uint32_t)!leaves);
+	}
+}
+
+/* The kernel's strings to and from user memory: one side by the software TLB, the other by the window. */
+LONG_TEST(strings_of_two_sides)
+{
+	if (ln.view != VIEW_SUPERVISOR)
+		return;
+	ln.mixed_strings = true;
+	for (ln.string_window = 0; ln.string_window <= LOWER_TARGET; ln.string_window++)
+		for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++)
+			if (strstr(forms[i].name, "movs") || strstr(forms[i].name, "stos"))
+				kick_form(&forms[i]);
 }
 
 /* --- faults ------------------------------------------------------------------------------------------------ */
@@ -1233,6 +1270,8 @@ int main(void)
 	    cmocka_unit_test(forms_do_what_the_cpu_does),
 	    cmocka_unit_test(forms_one_block_at_a_time),
 	    cmocka_unit_test(kicked_anywhere),
+	    cmocka_unit_test(strings_stay_in_blocks),
+	    cmocka_unit_test(strings_of_two_sides),
 	    cmocka_unit_test(faults_leave_the_instruction_undone),
 	    cmocka_unit_test(fs_that_is_not_usable),
 	    cmocka_unit_test(sensitive_ones_inline),

@@ -144,12 +144,13 @@ static void the_monitor_goes_by_the_table_too(void **state)
 	assert_int_equal(cpu->exc_vector, EXC_PF);
 	cpu->exc_vector = EXC_NONE;
 	map(0, AT + PAGE_SIZE, FRAMES, RWUAD);
-	cpu->cpl = 0; /* the kernel finds what is there, and makes nothing */
-	assert_int_equal(soft_host(vm, gva(AT), 0, &host), 0);
-	assert_ptr_equal(host, ram(FRAMES + 3 * PAGE_SIZE));
+	cpu->cpl = 0; /* the kernel's accesses to user memory too; its own is in no table */
 	assert_int_equal(soft_host(vm, gva(AT + PAGE_SIZE), 0, &host), 0);
+	assert_ptr_equal(host, ram(FRAMES));
+	vm->cfg.kernel_split = AT;
+	soft_clear(vm->vmm->space[vm->vmm->space_now].shadow.soft, AT, PAGE_SIZE);
+	assert_int_equal(soft_host(vm, gva(AT), 0, &host), 0);
 	assert_null(host);
-	assert_null(reads(AT + PAGE_SIZE));
 }
 
 static void an_entry_shows_the_frame(void **state)
@@ -401,7 +402,7 @@ static bool left_to_the_monitor(const char *bytes, size_t len)
 {
 	cpu->eip += 16;
 	memcpy(ram(FRAMES) + (cpu->eip & 0xfff), bytes, len);
-	return soft_learn(vm, gva(KMAP)) && soft_way(vm, cpu->eip) == SOFT_ASIDE;
+	return soft_learn(vm, gva(KMAP), ACCESS_WRITE) && soft_way(vm, cpu->eip) == SOFT_ASIDE;
 }
 #define LEFT(bytes) left_to_the_monitor(bytes, sizeof(bytes) - 1)
 
@@ -432,12 +433,42 @@ static void what_is_remapped_all_the_time_is_not_mapped(void **state)
 	assert_false(LEFT("\xf3\xab"));
 }
 
+/* What the instruction, at CPL 0, becomes by a fault at user memory. */
+static enum soft_way learned(const char *bytes, size_t len, unsigned access)
+{
+	cpu->eip += 16;
+	memcpy(ram(FRAMES) + (cpu->eip & 0xfff), bytes, len);
+	assert_true(soft_learn(vm, gva(AT), access));
+	return soft_way(vm, cpu->eip);
+}
+#define LEARNED(bytes, access) learned(bytes, sizeof(bytes) - 1, access)
+
+static void the_kernels_way_to_user_memory(void **state)
+{
+	(void)state;
+	map(0, AT, FRAMES, RWUAD);
+	map(0, CODE_AT, FRAMES, RWUAD);
+	guest_ring(0, K_CS, K_DS, 0x1000);
+	cpu->eip = CODE_AT + 0x800; /* what is learned is learned for all tests */
+	vm->vmm->world.fpu_saved = 1;
+	vm->vmm->in_block = 1;
+	assert_int_equal(LEARNED("\x8b\x00", 0), SOFT_TABLE);		  /* mov (%eax),%eax */
+	assert_false(soft_learn(vm, gva(AT), 0));			  /* once */
+	assert_int_equal(LEARNED("\xf3\xab", ACCESS_WRITE), SOFT_TARGET); /* rep stosl */
+	assert_int_equal(LEARNED("\xf3\xa5", ACCESS_WRITE), SOFT_TARGET); /* rep movsl to user memory */
+	assert_int_equal(LEARNED("\xf3\xa5", 0), SOFT_SOURCE);		  /* and from there; */
+	assert_true(soft_learn(vm, gva(AT), ACCESS_WRITE));		  /* from and to */
+	assert_int_equal(soft_way(vm, cpu->eip), SOFT_TABLE);
+	assert_false(soft_learn(vm, gva(AT), 0));
+}
+
 #define soft_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    soft_test(the_monitor_goes_by_the_table_too),
+	    soft_test(the_kernels_way_to_user_memory),
 	    soft_test(an_entry_shows_the_frame),
 	    soft_test(a_fault_is_the_guests),
 	    soft_test(an_access_across_pages),
