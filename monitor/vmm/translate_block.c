@@ -27,7 +27,7 @@ struct lower block_emitter(const struct vm *vm, enum lower_view view)
 	const struct translate *t = vm->vmm->translate;
 	struct lower l = emitter_for(vm, ABI_BLOCKS, vm->cfg.blocks_off, ABI_BLOCKS_SIZE, PADS_SIZE);
 
-	l.code_len = t->code_len;
+	l.code_len = view == VIEW_USER ? (t->code_len + 63) & ~63u : t->code_len;
 	l.pads_len = t->pads_len;
 	l.points = t->point;
 	l.points_cap = POINTS;
@@ -258,7 +258,7 @@ struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 	    .exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup, .lookup_return = t->lookup_return, .soft = t->soft};
 	struct lower l = block_emitter(vm, translate_view(vm));
 	struct block b = {
-	    .eip = eip, .code = vm->cfg.hole_base + ABI_BLOCKS + t->code_len, .page = {page}, .view = translate_view(vm)};
+	    .eip = eip, .code = vm->cfg.hole_base + ABI_BLOCKS + (uint32_t)l.code_len, .page = {page}, .view = translate_view(vm)};
 	uint32_t n_sites = t->n_sites;
 	struct gather g;
 
