@@ -10,6 +10,7 @@
 #include "monitor/vmm/shadow_seg.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/transfer.h"
+#include "monitor/vmm/vdso.h"
 #include "monitor/vmm/world.h"
 
 typedef int handler(struct vm *vm, const struct insn *insn);
@@ -61,6 +62,7 @@ int emulate_fetch(struct vm *vm, struct insn *insn, uint8_t *bytes)
 		if (gmem_read(vm, gva(linear), bytes, first, privilege(vm) | ACCESS_FETCH) < 0)
 			return -EFAULT;
 		code_original(vm, linear, bytes, first);
+		vdso_original(vm, linear, bytes, first);
 		world_fpu_guard();
 		len = insn_decode(insn, bytes, first, v->eip, cs->attr & ATTR_DB ? 32 : 16);
 		if (len != -ENODATA)
@@ -71,6 +73,7 @@ int emulate_fetch(struct vm *vm, struct insn *insn, uint8_t *bytes)
 		return -EFAULT;
 	}
 	code_original(vm, linear, bytes, n);
+	vdso_original(vm, linear, bytes, n);
 	world_fpu_guard();
 	len = insn_decode(insn, bytes, n, v->eip, cs->attr & ATTR_DB ? 32 : 16);
 decoded:

@@ -328,7 +328,7 @@ static enum decision decide(struct vm *vm)
 			vm->stats.guest_tsc_init = clock_tsc();
 		shadow_enter_user(vm);
 		/* With IOPL 3 user code may use POPF as CLI and STI, and read IF: nothing of that traps. */
-		if (!(cs->attr & ATTR_DB) || (v->eflags & FL_IOPL) == FL_IOPL)
+		if (!(cs->attr & ATTR_DB) || (v->eflags & FL_IOPL) == FL_IOPL || vdso_inside(vm))
 			return GO_OUT_OF_LINE;
 		if (user_as_blocks(vm))
 			return GO_TRANSLATE;

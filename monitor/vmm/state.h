@@ -207,6 +207,16 @@ struct long_ring { /* how an INT n went from CPL 3 to CPL 0 */
 struct translate; /* translate_state.h */
 struct modules;	  /* module_state.h */
 
+/* A far call in the guest's vDSO (vdso.h). */
+enum vdso_kind { VDSO_ENTRY, VDSO_SIGRETURN, VDSO_RT_SIGRETURN, VDSO_KINDS };
+#define VDSO_CALL_LEN 7
+
+struct vdso_site {
+	uint16_t offset; /* in its page */
+	uint8_t kind;	 /* enum vdso_kind */
+	uint8_t was[VDSO_CALL_LEN];
+};
+
 struct vmm_state {
 	struct world world;
 	struct translate *translate;
@@ -223,7 +233,8 @@ struct vmm_state {
 	struct log_entry log[LOG_SIZE];
 	uint64_t log_head;
 	uint64_t baton_seq;
-	uint32_t vdso_entry;  /* physical address of the patched __kernel_vsyscall, 0 before (vdso.h) */
+	struct vdso_site vdso[VDSO_KINDS];
+	uint32_t n_vdso;      /* 0 before the vDSO was seen */
 	uint32_t loaded_cr3;  /* what the shadow MMU stands for */
 	uint32_t next_worker; /* who gets the baton when the current instruction is done */
 	struct worker workers[WORKERS_MAX];

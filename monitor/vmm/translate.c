@@ -12,6 +12,7 @@
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/trace.h"
 #include "monitor/vmm/translate_state.h"
+#include "monitor/vmm/vdso.h"
 #include "monitor/vmm/x87.h"
 
 /* --- set-up (in the VMX process) --------------------------------------------------------------------------- */
@@ -147,12 +148,6 @@ static void reset(struct vm *vm)
 	cache_reset(vm);
 }
 
-/* Its far call to the gate runs directly or not at all. */
-static bool is_patched_vdso(const struct vm *vm, uint32_t pfn)
-{
-	return !vm_long(vm) && vm->vmm->vdso_entry && vm->vmm->vdso_entry >> PAGE_SHIFT == pfn;
-}
-
 /* The block for eip, whose page is looked up in the guest's tables. */
 static enum translate_result find_or_make(struct vm *vm, uint32_t eip, struct block **found)
 {
@@ -166,8 +161,9 @@ static enum translate_result find_or_make(struct vm *vm, uint32_t eip, struct bl
 	}
 	paging_mark(vm, &w, false);
 	pfn = (uint32_t)(w.at.a >> PAGE_SHIFT);
+	/* A far call to the vDSO's gate runs directly or not at all. */
 	if (eip >= vm->cfg.hole_base || !vm_ram(vm, gpa((uint64_t)pfn << PAGE_SHIFT), PAGE_SIZE) ||
-	    cache_page_is_mixed(vm, pfn) || is_patched_vdso(vm, pfn))
+	    cache_page_is_mixed(vm, pfn) || vdso_on_page(vm, gpa((uint64_t)pfn << PAGE_SHIFT)))
 		return TRANSLATE_STEP;
 	for (unsigned tries = 0; tries < 2; tries++) {
 		page = cache_bind(vm, eip >> PAGE_SHIFT, pfn, w.global);

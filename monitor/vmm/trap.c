@@ -20,6 +20,7 @@
 #include "monitor/vmm/soft.h"
 #include "monitor/vmm/state.h"
 #include "monitor/vmm/translate.h"
+#include "monitor/vmm/vdso.h"
 #include "monitor/vmm/worker.h"
 #include "monitor/vmm/world.h"
 #include "monitor/vmm/xol.h"
@@ -232,6 +233,11 @@ static int page_fault(struct vm *vm)
 		run_count(vm, access & ACCESS_FETCH ? EXIT_PAGE_CODE : EXIT_PAGE_MAP);
 		return 0;
 	case SHADOW_RAISED:
+		if (access & ACCESS_WRITE && vdso_pushes_nothing(vm)) { /* but our far call did */
+			vm->vcpu.exc_vector = EXC_NONE;
+			vm->vmm->step_once = 1;
+			return 0;
+		}
 		run_count(vm, EXIT_PAGE_GUEST);
 		run_note_fault(vm, gva(at), access);
 		return -EFAULT;
