@@ -40,6 +40,9 @@ GUEST_LDFLAGS := -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstac
 BENCH_CFLAGS := -static -no-pie -fno-pie -O2 -mfpmath=387 -pthread -std=gnu11 -Wall -Wextra -Werror \
 	-Wmissing-prototypes -Wstrict-prototypes
 BENCH_BIN := $(B)/bench/bench $(B)/bench/bench64
+# A guest's program that throws, cancels and unwinds: static, i386. clang, because it brings what compiles C++.
+UNWIND_FLAGS := -m32 -march=i686 -msse2 -O1 -fno-pie -fexceptions -fasynchronous-unwind-tables -pthread -Wall -Wextra -Werror
+UNWIND_OBJ := $(patsubst %,$(B)/%.o,$(wildcard tests/unwind/*.c tests/unwind/*.cc))
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_RUNS ?= 20000
 
@@ -89,7 +92,7 @@ setup:
 # Packages that setup installs change what this file finds (llvm-config), so the rest runs in a second make.
 check: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) check-ready
-check-ready: all $(TEST_BIN) $(GUEST_ELF) $(BENCH_BIN) $(B)/docs/gen/tables guests
+check-ready: all $(TEST_BIN) $(GUEST_ELF) $(BENCH_BIN) $(B)/unwind/unwind $(B)/docs/gen/tables guests
 	@B=$(B) tests/run $(sort $(TEST_SH)) $(sort $(TEST_BIN))
 flat: all $(GUEST_ELF)
 	@B=$(B) tests/run tests/guest/test_guests.sh
@@ -124,6 +127,15 @@ $(B)/bench/bench64: BENCH_NOT := %/vsys.c
 $(BENCH_BIN): $(wildcard tests/bench/*.c tests/bench/*.h) Makefile
 	@mkdir -p $(@D)
 	gcc $(CPPFLAGS) $(BENCH_CFLAGS) -o $@ $(filter-out $(BENCH_NOT),$(filter %.c,$^))
+$(B)/tests/unwind/%.c.o: tests/unwind/%.c tests/unwind/unwind.h Makefile
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) $(UNWIND_FLAGS) -std=gnu11 -c -o $@ $<
+$(B)/tests/unwind/%.cc.o: tests/unwind/%.cc tests/unwind/unwind.h Makefile
+	@mkdir -p $(@D)
+	clang++ $(CPPFLAGS) $(UNWIND_FLAGS) -c -o $@ $<
+$(B)/unwind/unwind: $(UNWIND_OBJ)
+	@mkdir -p $(@D)
+	clang++ -m32 -static -pthread -o $@ $^
 bench: all guests $(BENCH_BIN)
 	@B=$(B) tests/bench/run.py
 

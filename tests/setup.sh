@@ -7,7 +7,7 @@ set -u
 
 build='gcc libc6-dev make binutils binutils-dev libelf-dev libdw-dev llvm-14-dev libzydis-dev libjansson-dev
 	nettle-dev libseccomp-dev zlib1g-dev liblzma-dev libzstd-dev liblz4-dev liblzo2-dev libbz2-dev'
-check='chromium libcmocka-dev libunicorn-dev gcc-multilib xz-utils bzip2 lzop lz4 zstd cpio gzip e2fsprogs jq python3-jsonschema qemu-system-x86 systemd-boot-efi'
+check='chromium libcmocka-dev libunicorn-dev gcc-multilib lib32stdc++-12-dev xz-utils bzip2 lzop lz4 zstd cpio gzip e2fsprogs jq python3-jsonschema qemu-system-x86 systemd-boot-efi'
 tools='python3 clang clang-format clang-tidy cppcheck shellcheck git'
 
 missing()

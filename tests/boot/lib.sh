@@ -73,6 +73,28 @@ patched()
 	"$pv" patch "$guests/vmlinuz-$1" -o "$2/vmlinux-$1.pv"
 }
 
+# make_initrd OUT INIT FILE...: newc cpio, gzip, the same bytes for the same input whoever builds it and when. /dev/console
+# comes with the kernel's built-in initramfs, so no device node (and no root) is needed.
+make_initrd()
+(
+	set -eu
+	out=$1 init=$2
+	shift 2
+	tree=$(mktemp -d)
+	trap 'rm -rf "$tree"' EXIT
+	# 755 whatever the umask: modes are part of the archive.
+	install -d -m 755 "$tree/bin" "$tree/proc" "$tree/sys" "$tree/dev"
+	install -m 755 "$guests/busybox" "$tree/bin/busybox"
+	ln -s busybox "$tree/bin/sh"
+	install -m 755 "$init" "$tree/init"
+	for f; do
+		install -m 755 "$f" "$tree/"
+	done
+	(cd "$tree" && chmod 755 . && find . -print0 | xargs -0 touch -h -d @0 &&
+		find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --reproducible --quiet) | gzip -9n >"$out.part"
+	mv "$out.part" "$out"
+)
+
 # boot_test IMAGE OUT OPTION...: boot the test initrd; console and messages in OUT; the run's status is returned
 boot_test()
 {

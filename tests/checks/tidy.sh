@@ -31,6 +31,7 @@ tidy_one()
 		flat_*) ;;
 		*) pre+=' -DGUEST_HIGH' ;;
 		esac ;;
+	tests/unwind/*) pre=-m32 ;;
 	esac
 	# shellcheck disable=SC2086 # words
 	clang-tidy --quiet "$f" -- -std=gnu11 -I. -D_GNU_SOURCE $llvm $pre 2>/dev/null || return 1
