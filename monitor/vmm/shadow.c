@@ -192,12 +192,39 @@ static bool joins(struct vm *vm, struct shadow_table *t, unsigned i, uint64_t li
 	return mine.prot == m.prot && mine.state == m.state;
 }
 
+#define AROUND 16 /* entries of a table on one line of the cache, about */
+
+/* Where an entry of the software TLB costs no call of the host: the neighbours that have the same rights, wherever they are. */
+static void fill_around(struct vm *vm, struct shadow_table *t, struct gva at, const struct walk *w, unsigned access)
+{
+	unsigned i = page_index(t, at), first = i & ~(AROUND - 1u);
+	const uint64_t frame = 0x000ffffffffff000ull, ignore = 0xe00;
+
+	for (unsigned j = first; j < first + AROUND; j++) {
+		struct gpa entry = gpa((t->pde & frame) + j * (t->pae ? 8 : 4));
+		struct gva va = gva(table_base(t) + (j << PAGE_SHIFT));
+		uint64_t pte, pfn;
+
+		if (j == i || (t->state[j] & SP_MAPPED))
+			continue;
+		pte = shadow_read_entry(vm, entry, t->pae);
+		pfn = (pte & frame) >> PAGE_SHIFT;
+		if (((pte ^ w->pte) & ~(frame | ignore)) || pfn >= vm->cfg.ram_size >> PAGE_SHIFT || va.a < PAGE_SIZE ||
+		    va.a >= vm->cfg.hole_base)
+			continue;
+		remember_pte(t, j, pte);
+		set_pages(vm, t, j, 1, pfn, mapping_for(vm, va, pfn, w, access));
+	}
+}
+
 static void map_small(struct vm *vm, struct shadow_table *t, struct gva at, const struct walk *w, unsigned access)
 {
 	unsigned i = page_index(t, at), first = i, last = i, n = table_pages(t);
 	uint64_t pfn = w->at.a >> PAGE_SHIFT;
 	struct mapping m = mapping_for(vm, gva(at.a & PAGE_MASK), pfn, w, access);
 
+	if (is_soft())
+		fill_around(vm, t, at, w, access);
 	while (last + 1 < n && joins(vm, t, last + 1, w->pte, (int)(last + 1 - i), m, w, access))
 		last++;
 	while (first > 0 && joins(vm, t, first - 1, w->pte, (int)(first - 1) - (int)i, m, w, access))

@@ -166,6 +166,31 @@ static void an_entry_shows_the_frame(void **state)
 	assert_true(peek32(pte_at(0, AT)) & PTE_D);
 }
 
+static void neighbours_come_along(void **state)
+{
+	const uint32_t first = AT & ~0xffffu;
+
+	(void)state;
+	for (unsigned i = 0; i < 16; i++)
+		map(0, first + i * PAGE_SIZE, FRAMES + (i * 5 % 16) * PAGE_SIZE, RWUAD);
+	map(0, first + 3 * PAGE_SIZE, FRAMES, RWU | PTE_A);	  /* not dirty */
+	map(0, first + 4 * PAGE_SIZE, FRAMES, PTE_P | PTE_U | PTE_A | PTE_D); /* read-only */
+	map(0, first + 5 * PAGE_SIZE, FRAMES, PTE_P | PTE_W | PTE_A | PTE_D); /* the kernel's */
+	map(0, first + 6 * PAGE_SIZE, 0, 0);
+	map(0, first + 7 * PAGE_SIZE, GUEST_RAM, RWUAD); /* no RAM there */
+	map(0, first + 16 * PAGE_SIZE, FRAMES, RWUAD);
+	assert_true(fill(first + 9 * PAGE_SIZE, true));
+	for (unsigned i = 0; i < 17; i++)
+		if (i < 16 && (i < 3 || i > 7))
+			assert_ptr_equal(writes(first + i * PAGE_SIZE), ram(FRAMES + (i * 5 % 16) * PAGE_SIZE));
+		else
+			assert_null(reads(first + i * PAGE_SIZE));
+	map(0, first + 2 * PAGE_SIZE, FRAMES, RWUAD); /* and go one by one */
+	mmu_invlpg(vm, gva(first + 2 * PAGE_SIZE));
+	assert_null(reads(first + 2 * PAGE_SIZE));
+	assert_ptr_equal(writes(first + PAGE_SIZE), ram(FRAMES + 5 * PAGE_SIZE));
+}
+
 static void a_fault_is_the_guests(void **state)
 {
 	(void)state;
@@ -470,6 +495,7 @@ int main(void)
 	    soft_test(the_monitor_goes_by_the_table_too),
 	    soft_test(the_kernels_way_to_user_memory),
 	    soft_test(an_entry_shows_the_frame),
+	    soft_test(neighbours_come_along),
 	    soft_test(a_fault_is_the_guests),
 	    soft_test(an_access_across_pages),
 	    soft_test(what_a_tlb_forgets),
