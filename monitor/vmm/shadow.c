@@ -29,6 +29,7 @@ static struct shadow_table *new_table(struct vm *vm, unsigned slot)
 		t = &s->tables[s->n_tables++];
 	t->slot = slot;
 	t->used = 1;
+	shadow_note_local(t);
 	t->pae = paging_mode(&vm->vcpu) == PAGING_PAE;
 	t->invlpg_drops = 0;
 	t->first = SHADOW_PAGES;

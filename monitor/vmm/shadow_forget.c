@@ -26,6 +26,8 @@ void shadow_account(struct vm *vm, struct shadow_table *t, unsigned i, int sign)
 	}
 	if (t->state[i] & SP_GLOBAL)
 		t->n_global += sign;
+	else if (sign > 0)
+		shadow_note_local(t);
 	if (!(t->state[i] & SP_USER) && low)
 		self()->n_super_low += sign;
 	if (!(t->state[i] & SP_USER))
@@ -177,6 +179,32 @@ bool shadow_entry_holds(uint64_t then, uint64_t now, bool leaf)
 	return ((then ^ now) & must_equal) == 0 && !(then & ~now & PTE_A) && !(leaf && (then & ~now & PTE_D));
 }
 
+/* Of the eight pages from i on, is none mapped, or none but global ones? Tables are sparse. */
+static bool none_of_eight(const struct shadow_table *t, unsigned i, bool globals)
+{
+	const uint64_t each = 0x0101010101010101ull;
+	uint64_t eight;
+
+	_Static_assert(SP_MAPPED == 1 && SP_GLOBAL == 1 << 4, "the shift below");
+	mem_copy(&eight, &t->state[i], sizeof(eight));
+	return !(eight & each & (globals ? each : ~(eight >> 4)));
+}
+
+/* Are the eight entries the very same as they were remembered? */
+static bool same_eight(const struct shadow_table *t, unsigned i, const uint8_t *now)
+{
+	unsigned size = t->pae ? 8 : 4;
+	const uint8_t *then = t->pae ? (const uint8_t *)&t->pte64[i] : (const uint8_t *)&t->pte32[i];
+	uint64_t differ = 0, x, y;
+
+	for (unsigned n = 0; n < size; n++) {
+		mem_copy(&x, then + 8 * n, 8);
+		mem_copy(&y, now + (size_t)i * size + 8 * n, 8);
+		differ |= x ^ y;
+	}
+	return !differ;
+}
+
 /* Compare pages of t with the guest's page table now; skip global ones unless asked. */
 static void validate_ptes(struct vm *vm, struct shadow_table *t, bool globals)
 {
@@ -187,11 +215,17 @@ static void validate_ptes(struct vm *vm, struct shadow_table *t, bool globals)
 	for (unsigned i = t->first; i < n; i++) {
 		bool bad = false;
 
+		if (start == n && i + 8 <= n && (none_of_eight(t, i, globals) || (now && same_eight(t, i, now)))) {
+			i += 7;
+			continue;
+		}
 		if (t->state[i] & SP_MAPPED && (globals || !(t->state[i] & SP_GLOBAL))) {
 			uint64_t pte = !now ? 0 : t->pae ? ((const uint64_t *)now)[i] : ((const uint32_t *)now)[i];
 			uint64_t then = remembered_pte(t, i);
 
 			bad = pte != then && !shadow_entry_holds(then, pte, true);
+			if (!bad)
+				remember_pte(t, i, pte); /* it may have got A or D since */
 		}
 		if (bad && start == n)
 			start = i;
@@ -204,9 +238,14 @@ static void validate_ptes(struct vm *vm, struct shadow_table *t, bool globals)
 		shadow_drop_pages(vm, t, start, n);
 }
 
+static bool is_global(const struct shadow_table *t)
+{
+	return t->n_mapped && t->n_global == t->n_mapped;
+}
+
 static void validate_table(struct vm *vm, struct shadow_table *t, bool globals)
 {
-	if (!globals && t->n_global == t->n_mapped && t->n_mapped)
+	if (!t->used || (!globals && is_global(t)))
 		return;
 	if (!shadow_entry_holds(t->pde, current_pde(vm, t), t->large)) {
 		if (globals || !t->n_global) {
@@ -222,15 +261,31 @@ static void validate_table(struct vm *vm, struct shadow_table *t, bool globals)
 		shadow_release_table(vm, t);
 }
 
+/* At each CR3 load: the kernel's tables, many and global, are not even looked at. */
+static void validate_local(struct vm *vm, struct shadow *s)
+{
+	for (unsigned word = 0; word * 64 < s->n_tables; word++)
+		for (uint64_t left = s->local[word]; left; left &= left - 1) {
+			unsigned bit = (unsigned)__builtin_ctzll(left);
+			struct shadow_table *t = &s->tables[word * 64 + bit];
+
+			validate_table(vm, t, false);
+			if (!t->used || is_global(t))
+				s->local[word] &= ~(1ull << bit);
+		}
+}
+
 void shadow_validate_view(struct vm *vm, bool globals)
 {
 	struct shadow *s = self();
 
 	if (paging_mode(&vm->vcpu) == PAGING_OFF)
 		return;
-	for (unsigned i = 0; i < s->n_tables; i++)
-		if (s->tables[i].used)
-			validate_table(vm, &s->tables[i], globals);
+	if (globals)
+		for (unsigned i = 0; i < s->n_tables; i++)
+			validate_table(vm, &s->tables[i], true);
+	else
+		validate_local(vm, s);
 }
 
 /*

@@ -76,6 +76,13 @@ static inline struct shadow_table *table_at(struct vm *vm, struct gva at)
 	return index ? &self()->tables[index - 1] : NULL;
 }
 
+static inline void shadow_note_local(const struct shadow_table *t)
+{
+	unsigned i = (unsigned)(t - self()->tables);
+
+	self()->local[i / 64] |= 1ull << i % 64;
+}
+
 static inline unsigned page_index(const struct shadow_table *t, struct gva at)
 {
 	return (at.a - table_base(t)) >> PAGE_SHIFT;

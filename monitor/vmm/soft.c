@@ -18,6 +18,7 @@
 #define QUIET_TICKS 2	/* ... so often in a row, and user code in the middle: it computes */
 #define QUIET_TICKS_MOST 64 /* twice as often each time that mappings turned out not to pay */
 #define CALLS 16	/* with fewer calls of its kernel in a tick, it computes; with as many, it no longer runs natively */
+#define SWITCHES 16	/* the CPU came to it so often in a tick: mappings would cost a switch of the host's processes each time */
 #define BUSY_SHARE 10	/* mapping takes more than 1 / this of the time: back to the table */
 #define BUSY_COST 8000000	/* ns: looked at only then, for what is mapped first is to be used for long */
 
@@ -130,6 +131,7 @@ static void take(struct soft_space *space, uint64_t root)
 	space->native_wanted = 1;
 	space->fills = 0;
 	space->calls = 0;
+	space->switches = 0;
 }
 
 void soft_enter(struct vm *vm, uint64_t root)
@@ -145,6 +147,7 @@ void soft_enter(struct vm *vm, uint64_t root)
 	if (s->space[to].root != root)
 		take(&s->space[to], root);
 	s->space[to].last_use = ++s->space_seq;
+	s->space[to].switches += to != s->space_now;
 	s->space_now = to;
 }
 
@@ -152,6 +155,7 @@ void soft_enter(struct vm *vm, uint64_t root)
 
 static void consider_mapping(struct soft_space *space, bool user)
 {
+	user &= space->switches < SWITCHES;
 	space->quiet_ticks = user && space->fills < QUIET_FILLS ? space->quiet_ticks + 1 : 0;
 	if (space->quiet_ticks < space->quiet_wanted)
 		return;
@@ -183,10 +187,13 @@ void soft_tick(struct vm *vm)
 	space->last_tick = now;
 	if (!space->mapped)
 		consider_mapping(space, vm->vcpu.cpl == 3);
+	else if (space->switches >= SWITCHES)
+		space->mapping_pays = 0;
 	else if (vm->cfg.native_user)
 		consider_native(space, vm->vcpu.cpl == 3);
 	space->fills = 0;
 	space->calls = 0;
+	space->switches = 0;
 }
 
 void soft_count_call(struct vm *vm)

@@ -78,6 +78,7 @@ struct shadow {
 	uint32_t mmu_mode; /* paging mode its tables were made under */
 	uint16_t slot[SHADOW_SLOTS]; /* table index + 1, 0 without */
 	uint16_t next_victim, n_tables;
+	uint64_t local[SHADOW_TABLES / 64]; /* bit a table: it may have pages that are not global, or none */
 	uint32_t n_super_low; /* supervisor pages mapped below the kernel split */
 	uint32_t n_wp0;	      /* pages mapped writable only because CR0.WP was clear */
 	struct shadow_table *tables;
@@ -166,6 +167,7 @@ struct soft_space { /* one guest address space's */
 	uint8_t native_ticks, native_wanted;
 	uint32_t fills;	       /* since last_tick (TSC) */
 	uint32_t calls;	       /* of the guest's kernel, the same */
+	uint32_t switches;     /* to it from another one, the same */
 	uint64_t mapping_cost; /* ns, estimated, since mapping_since (TSC) */
 	uint64_t last_tick, mapping_since;
 };

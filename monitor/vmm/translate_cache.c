@@ -137,6 +137,32 @@ static uint32_t *next_on_page(struct block *b, uint32_t page)
 	return &b->next_on_page[b->page[0] == page ? 0 : 1];
 }
 
+static void join_bound(struct translate *t, uint32_t page, bool global)
+{
+	struct block_page *p = &t->page[page];
+
+	p->bound = true;
+	p->global = global;
+	p->prev_bound = 0;
+	p->next_bound = t->bound[global];
+	if (p->next_bound)
+		t->page[p->next_bound].prev_bound = page;
+	t->bound[global] = page;
+}
+
+static void leave_bound(struct translate *t, uint32_t page)
+{
+	struct block_page *p = &t->page[page];
+
+	p->bound = false;
+	if (p->prev_bound)
+		t->page[p->prev_bound].next_bound = p->next_bound;
+	else
+		t->bound[p->global] = p->next_bound;
+	if (p->next_bound)
+		t->page[p->next_bound].prev_bound = p->prev_bound;
+}
+
 static void unbind(struct vm *vm, uint32_t page)
 {
 	struct translate *t = translate_of(vm);
@@ -145,14 +171,8 @@ static void unbind(struct vm *vm, uint32_t page)
 	if (!p->bound)
 		return;
 	t->epoch++;
-	p->bound = false;
 	t->by_linear[p->linear] = 0;
-	if (p->prev_bound)
-		t->page[p->prev_bound].next_bound = p->next_bound;
-	else
-		t->bound = p->next_bound;
-	if (p->next_bound)
-		t->page[p->next_bound].prev_bound = p->prev_bound;
+	leave_bound(t, page);
 	for (uint32_t i = p->blocks; i; i = *next_on_page(&t->block[i], page))
 		if (!t->block[i].dead)
 			make_unreachable(vm, &t->block[i], page);
@@ -165,7 +185,10 @@ uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global)
 	struct block_page *p;
 
 	if (page && t->page[page].pfn == pfn) {
-		t->page[page].global = global;
+		if (t->page[page].global != global) {
+			leave_bound(t, page);
+			join_bound(t, page, global);
+		}
 		t->page[page].user |= vm->vcpu.cpl == 3;
 		return page;
 	}
@@ -183,14 +206,8 @@ uint32_t cache_bind(struct vm *vm, uint32_t linear, uint32_t pfn, bool global)
 	}
 	p = &t->page[page];
 	mmu_note_cached(vm, linear, 1);
-	p->bound = true;
-	p->global = global;
 	p->user |= vm->vcpu.cpl == 3;
-	p->prev_bound = 0;
-	p->next_bound = t->bound;
-	if (t->bound)
-		t->page[t->bound].prev_bound = page;
-	t->bound = page;
+	join_bound(t, page, global);
 	t->by_linear[linear] = (uint16_t)page;
 	for (uint32_t i = p->blocks; i; i = *next_on_page(&t->block[i], page))
 		if (!t->block[i].dead && is_bound(t, &t->block[i]))
@@ -255,19 +272,20 @@ void translate_check_mappings(struct vm *vm, bool globals)
 {
 	struct translate *t = translate_of(vm);
 
-	for (uint32_t page = t->bound, next; page; page = next) {
-		next = t->page[page].next_bound;
-		if (globals || !t->page[page].global)
+	for (unsigned global = 0; global <= globals; global++)
+		for (uint32_t page = t->bound[global], next; page; page = next) {
+			next = t->page[page].next_bound;
 			check(vm, page);
-	}
+		}
 }
 
 void translate_forget_mappings(struct vm *vm)
 {
 	struct translate *t = translate_of(vm);
 
-	while (t->bound)
-		unbind(vm, t->bound);
+	for (unsigned global = 0; global < 2; global++)
+		while (t->bound[global])
+			unbind(vm, t->bound[global]);
 }
 
 /* --- dropping ---------------------------------------------------------------------------------------------- */
@@ -374,7 +392,7 @@ void cache_reset(struct vm *vm)
 	*slot_of(vm, VIEW_SUPERVISOR, 0) = *slot_of(vm, VIEW_USER, 0) = *slot_of(vm, VIEW_SOFT, 0) = no_slot(0);
 	t->n_blocks = t->n_pages = t->n_sites = t->n_insns = 1;
 	t->n_points = t->code_len = t->pads_len = 0;
-	t->bound = t->pending = 0;
+	t->bound[0] = t->bound[1] = t->pending = 0;
 	t->epoch++;
 	t->lookup = make_shared(vm, SITE_INDIRECT, VIEW_SUPERVISOR);
 	t->lookup_return = make_shared(vm, SITE_RETURN, VIEW_SUPERVISOR);

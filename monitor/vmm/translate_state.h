@@ -39,7 +39,7 @@ struct block_page {	      /* a linear page as it was mapped when code was transl
 	uint32_t linear, pfn; /* page numbers */
 	uint32_t blocks;      /* list by next_on_page */
 	uint32_t next_of_pfn;
-	uint32_t next_bound; /* list of all bound pages, doubly linked */
+	uint32_t next_bound; /* list of the bound pages that are global, or are not; doubly linked */
 	uint32_t prev_bound;
 	bool bound, global;
 	bool user; /* code of CPL 3 comes from it */
@@ -77,7 +77,7 @@ struct translate {
 	uint8_t soft_way[SOFT_EIPS];	      /* enum soft_way of ... */
 	uint32_t soft_eip[SOFT_EIPS];	      /* CPL 0 instructions that do not go by the window; open hash */
 	uint32_t n_soft_eips;
-	uint32_t bound;			     /* list */
+	uint32_t bound[2];		     /* lists: pages that go with CR3, and global ones */
 	uint32_t pending;		     /* site of the branch that is on its way to its target */
 	uint32_t epoch;			     /* counts whatever may make a code address useless */
 	uint64_t cross_span, prefer_until;   /* TSC */

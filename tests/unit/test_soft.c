@@ -191,6 +191,27 @@ static void neighbours_come_along(void **state)
 	assert_ptr_equal(writes(first + PAGE_SIZE), ram(FRAMES + 5 * PAGE_SIZE));
 }
 
+/* A CR3 load looks at each entry, wherever it stands among others. */
+static void one_of_many_changes(void **state)
+{
+	const uint32_t first = AT & ~0xffffu;
+
+	(void)state;
+	for (unsigned changed = 0; changed < 16; changed++) {
+		for (unsigned i = 0; i < 16; i++)
+			map(0, first + i * PAGE_SIZE, FRAMES + i * PAGE_SIZE, RWUAD);
+		assert_true(fill(first + 9 * PAGE_SIZE, true));
+		map(0, first + changed * PAGE_SIZE, FRAMES + changed * PAGE_SIZE, RWU | PTE_A); /* it must be told of writes again */
+		mmu_set_cr3(vm, root(0));
+		for (unsigned i = 0; i < 16; i++)
+			if (i == changed)
+				assert_null(reads(first + i * PAGE_SIZE));
+			else
+				assert_ptr_equal(writes(first + i * PAGE_SIZE), ram(FRAMES + i * PAGE_SIZE));
+		fill(first + changed * PAGE_SIZE, true);
+	}
+}
+
 static void a_fault_is_the_guests(void **state)
 {
 	(void)state;
@@ -348,6 +369,34 @@ static void code_that_computes_gets_mappings(void **state)
 	assert_false(soft_active(vm));
 }
 
+/* The CPU goes to another address space and comes back, n times. */
+static void take_turns(unsigned n)
+{
+	while (n--) {
+		mmu_set_cr3(vm, root(1));
+		mmu_set_cr3(vm, root(0));
+	}
+}
+
+static void code_that_takes_turns_gets_no_mappings(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 5; i++) {
+		take_turns(20);
+		compute(1);
+	}
+	assert_true(soft_active(vm));
+	take_turns(3);
+	compute(1);
+	compute(1);
+	assert_false(soft_active(vm));
+	take_turns(20);
+	compute(1);
+	assert_false(soft_active(vm)); /* not in the middle of what the monitor does */
+	soft_settle(vm);
+	assert_true(soft_active(vm));
+}
+
 static void call(unsigned n)
 {
 	while (n--)
@@ -496,6 +545,7 @@ int main(void)
 	    soft_test(the_kernels_way_to_user_memory),
 	    soft_test(an_entry_shows_the_frame),
 	    soft_test(neighbours_come_along),
+	    soft_test(one_of_many_changes),
 	    soft_test(a_fault_is_the_guests),
 	    soft_test(an_access_across_pages),
 	    soft_test(what_a_tlb_forgets),
@@ -504,6 +554,7 @@ int main(void)
 	    soft_test(an_absent_space_hears_of_invalidations),
 	    soft_test(more_address_spaces_than_tables),
 	    soft_test(code_that_computes_gets_mappings),
+	    soft_test(code_that_takes_turns_gets_no_mappings),
 	    soft_test(code_that_computes_runs_natively),
 	    soft_test(the_baton_goes_to_mappings_only),
 	    soft_test(nobody_is_woken_without_need),
