@@ -40,9 +40,6 @@ struct lower {
 	int err; /* of the last run: -ENOSPC, or -EOPNOTSUPP for an instruction that cannot be displaced */
 };
 
-#define LOWER_SOURCE 1 /* ESI */
-#define LOWER_TARGET 2 /* EDI */
-
 /* One guest instruction of the run: its decoding, bytes, and (sensitive ones) the site number for R15D. */
 struct lower_insn {
 	struct insn insn;
@@ -53,7 +50,6 @@ struct lower_insn {
 	    flags_dead; /* the arithmetic flags after it are written before they are read: a cheaper form will do */
 	bool soft;	  /* long blocks: memory is reached through the software TLB */
 	bool leaves;	  /* long blocks: the monitor does it, by its site */
-	uint8_t window;	  /* long blocks, a string that is soft: mask of its sides that are not, LOWER_SOURCE, LOWER_TARGET */
 	bool exit_only;	  /* %ss may not be flat here: leave through the pad, touch no memory */
 	uint32_t pad;	  /* out: its landing pad, or MANIFEST_NONE */
 	uint32_t resume;  /* out: code address of what follows it; MANIFEST_NONE if nothing can (IRET) */

@@ -27,6 +27,7 @@ struct lower_exits {
 	/* Routines that lower_lookup() made: for calls and jumps, for returns. They differ in their sites. */
 	uint32_t lookup, lookup_return;
 	uint32_t soft; /* what lower_long_soft_miss() made */
+	uint32_t split; /* long blocks: linear addresses from here on are the kernel's, and in no software TLB */
 };
 
 /* One slot of the lookup table; the slot is the low 16 bits of the guest address. */

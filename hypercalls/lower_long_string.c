@@ -2,7 +2,8 @@
 /*
  * See lower_long.h: string instructions (SDM 2A, 2B MOVS, STOS, REP). By the software TLB, MOVS and STOS become the host's own
  * on host addresses when what they reach is two pages at most that lie one behind the other, each side of it, and DF is
- * clear. All other leave for the monitor, with everything as it was before.
+ * clear. In the kernel's code a side that is its own memory goes by the window. All other leave for the monitor, with
+ * everything as it was before.
  */
 #include <stddef.h>
 
@@ -69,7 +70,6 @@ void long_string(const struct long_ctx *c, const struct lower_insn *in, struct p
 struct side {
 	unsigned reg, add;
 	size_t part; /* of struct lower_soft */
-	bool window;
 };
 
 /* shrx %r15d (LOWER_SOFT_SHIFT),%from,%to; 64 bits with `wide` */
@@ -134,20 +134,15 @@ static void find_length(const struct long_ctx *c, struct lower_insn *in)
 	leave_unless_zero(c, in);
 }
 
-/* What to add to the side's register, in s->add; its first and its last page have the same. */
-static void find_side(const struct long_ctx *c, struct lower_insn *in, const struct side *s)
+/* By the software TLB, whose entries for its first and its last page have to be the same. */
+static void find_by_table(const struct long_ctx *c, struct lower_insn *in, const struct side *s)
 {
 	struct place cx = long_inside(c, in, POINT_R11_CX);
 	uint8_t low = (uint8_t)(s->add & 7);
-	uint8_t window[] = {0x4d, 0x89, (uint8_t)(0xf0 | low)};						 /* mov %r14,%add */
-	uint8_t other[8] = {0x49, 0x8b, 0x8c, 0xcc};							 /* mov one_minus_add(%r12,%rcx,8),%rcx */
-	uint8_t add[8] = {0x4f, 0x8b, (uint8_t)(0x84 | low << 3), (uint8_t)(0xc4 | low << 3)};		 /* mov add(%r12,%add,8),%add */
-	uint8_t sum[] = {0x4a, 0x8d, 0x4c, (uint8_t)(low << 3 | 1), 0xff};				 /* lea -1(%rcx,%add),%rcx */
+	uint8_t other[8] = {0x49, 0x8b, 0x8c, 0xcc};						 /* mov one_minus_add(%r12,%rcx,8),%rcx */
+	uint8_t add[8] = {0x4f, 0x8b, (uint8_t)(0x84 | low << 3), (uint8_t)(0xc4 | low << 3)}; /* mov add(%r12,%add,8),%add */
+	const uint8_t sum[] = {0x4a, 0x8d, 0x4c, (uint8_t)(low << 3 | 1), 0xff};		 /* lea -1(%rcx,%add),%rcx */
 
-	if (s->window) {
-		emit(c->l, cx, window, sizeof(window));
-		return;
-	}
 	emit_page(c, cx, s->add, s->reg, false);
 	emit_lea(c, cx, REG_CX, s->reg, 10, 0);
 	emit_page(c, cx, REG_CX, REG_CX, false);
@@ -157,6 +152,36 @@ static void find_side(const struct long_ctx *c, struct lower_insn *in, const str
 	emit(c->l, cx, add, sizeof(add));
 	emit(c->l, cx, sum, sizeof(sum));
 	leave_unless_zero(c, in);
+}
+
+/* What to add to the side's register, in s->add: R14 for what is the kernel's, and asked for by it. */
+static void find_side(const struct long_ctx *c, struct lower_insn *in, const struct side *s)
+{
+	struct place cx = long_inside(c, in, POINT_R11_CX);
+	uint8_t low = (uint8_t)(s->add & 7);
+	uint8_t mov[5] = {0xb9};							     /* mov $-split,%ecx */
+	const uint8_t lea[] = {0x48, 0x8d, 0x0c, (uint8_t)(s->reg << 3 | REG_CX)};	     /* lea (%rcx,%reg),%rcx */
+	const uint8_t count[] = {0x41, (uint8_t)(0xb8 | low), 32, 0, 0, 0};		     /* mov $32,%add */
+	const uint8_t shrx[] = {0xc4, 0xe2, (uint8_t)(0x83 | (~s->add & 15) << 3), 0xf7, 0xc9}; /* shrx %add,%rcx,%rcx */
+	const uint8_t window[] = {0x4d, 0x89, (uint8_t)(0xf0 | low)};			     /* mov %r14,%add */
+	size_t jump;
+
+	if (c->view != VIEW_SUPERVISOR) {
+		find_by_table(c, in, s);
+		return;
+	}
+	put32(mov + 1, -c->x->split);
+	emit(c->l, cx, mov, sizeof(mov));
+	emit(c->l, cx, lea, sizeof(lea));
+	emit(c->l, cx, count, sizeof(count));
+	emit(c->l, cx, shrx, sizeof(shrx));
+	LONG_EMIT(c, cx, 0xe3, 5); /* jrcxz to the table */
+	emit(c->l, cx, window, sizeof(window));
+	LONG_EMIT(c, cx, 0xeb, 0); /* jmp behind it */
+	jump = c->l->code_len;
+	find_by_table(c, in, s);
+	if (!c->l->err)
+		c->l->code[jump - 1] = (uint8_t)(c->l->code_len - jump);
 }
 
 /* The addresses are in R8 and R9 less the registers; nothing is left to leave for. */
@@ -195,8 +220,8 @@ void long_string_soft(const struct long_ctx *c, struct lower_insn *in, struct pl
 	static const uint8_t jmp[] = {0xe9};
 	const struct insn *i = &in->insn;
 	bool source = kind_of(i) == 0xa4;
-	const struct side from = {REG_SI, 8, offsetof(struct lower_soft, read), in->window & LOWER_SOURCE};
-	const struct side to = {REG_DI, 9, offsetof(struct lower_soft, write), in->window & LOWER_TARGET};
+	const struct side from = {REG_SI, 8, offsetof(struct lower_soft, read)};
+	const struct side to = {REG_DI, 9, offsetof(struct lower_soft, write)};
 	size_t jump = 0;
 
 	/* The repetition of nothing: kernels copy the odd bytes at both ends apart. */

@@ -57,12 +57,9 @@ int soft_host(struct vm *vm, struct gva at, unsigned access, void **host);
  * own, in a region that is remapped all the time it becomes the monitor's, for which nothing has to be mapped. False elsewhere,
  * and when that is not possible.
  */
-bool soft_learn(struct vm *vm, struct gva at, unsigned access);
-/*
- * What has been learned of the CPL 0 instruction at `eip`: it goes by the table (a string: by ESI, by EDI, or by both of them),
- * or is the monitor's.
- */
-enum soft_way { SOFT_NO, SOFT_TABLE, SOFT_SOURCE, SOFT_TARGET, SOFT_ASIDE };
+bool soft_learn(struct vm *vm, struct gva at);
+/* What has been learned of the CPL 0 instruction at `eip`: it goes by the table, or is the monitor's. */
+enum soft_way { SOFT_NO, SOFT_TABLE, SOFT_ASIDE };
 enum soft_way soft_way(const struct vm *vm, uint32_t eip);
 
 /* The timer's interrupt is being delivered; and: a page was mapped or unmapped in the present address space, for `ns`. */

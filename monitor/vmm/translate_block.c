@@ -121,8 +121,7 @@ static enum lower_shape shape_of(const struct vm *vm, struct lower_insn *in)
 	if (!vm_long(vm))
 		return lower_block_shape(i);
 	way = vm->vcpu.cpl != 3 ? soft_way(vm, in->va) : SOFT_NO;
-	in->soft = translate_view(vm) == VIEW_SOFT || (way != SOFT_NO && way != SOFT_ASIDE && goes_by_table(in));
-	in->window = way == SOFT_SOURCE ? LOWER_TARGET : way == SOFT_TARGET ? LOWER_SOURCE : 0;
+	in->soft = translate_view(vm) == VIEW_SOFT || (way == SOFT_TABLE && goes_by_table(in));
 	in->leaves = (in->soft && lower_long_soft_leaves(i)) || (way == SOFT_ASIDE && interpret_can(i));
 	return in->leaves ? LOWER_GOES_ON : in->soft ? lower_long_soft_shape(in) : lower_long_shape(i);
 }
@@ -255,7 +254,8 @@ struct block *block_make(struct vm *vm, uint32_t eip, uint32_t page, bool *full)
 	struct translate *t = vm->vmm->translate;
 	struct lower_exit exit[BLOCK_INSNS + 1];
 	struct lower_exits x = {
-	    .exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup, .lookup_return = t->lookup_return, .soft = t->soft};
+	    .exit = exit, .cap = ARRAY_LEN(exit), .lookup = t->lookup, .lookup_return = t->lookup_return, .soft = t->soft,
+	    .split = vm->cfg.kernel_split};
 	struct lower l = block_emitter(vm, translate_view(vm));
 	struct block b = {
 	    .eip = eip, .code = vm->cfg.hole_base + ABI_BLOCKS + (uint32_t)l.code_len, .page = {page}, .view = translate_view(vm)};

@@ -36,14 +36,6 @@ static bool is_user_page(struct vm *vm, struct gva at)
 	return paging_walk(vm, at, 0, &w) == 0 && w.user;
 }
 
-/* A string instruction that reaches user memory: by the side that faulted. It may be the other one too, another time. */
-static enum soft_way way_of(const struct insn *insn, unsigned access, enum soft_way before)
-{
-	if (!lower_long_soft_leaves(insn) || before)
-		return SOFT_TABLE;
-	return access & ACCESS_WRITE ? SOFT_TARGET : SOFT_SOURCE;
-}
-
 /* Can the monitor do it in a microsecond? Of repeated string instructions it does MOVS and STOS by whole pages. */
 static bool is_quick(const struct insn *insn)
 {
@@ -74,24 +66,23 @@ static void note(struct vm *vm, uint32_t eip, enum soft_way way)
 		cache_drop_blocks(vm, t->page[page].pfn);
 }
 
-bool soft_learn(struct vm *vm, struct gva at, unsigned access)
+/* A string has two sides: one that goes by the table may come upon what is remapped with the other. */
+bool soft_learn(struct vm *vm, struct gva at)
 {
 	struct translate *t = vm->vmm->translate;
 	uint32_t eip = vm->vcpu.eip;
 	enum soft_way before = soft_way(vm, eip);
 	struct insn insn;
 
-	if (!vm->cfg.soft || vm->vcpu.cpl == 3 || !vm->vmm->in_block || before == SOFT_TABLE || before == SOFT_ASIDE ||
+	if (!vm->cfg.soft || vm->vcpu.cpl == 3 || !vm->vmm->in_block || before == SOFT_ASIDE ||
 	    t->n_soft_eips == SOFT_EIPS / 2)
 		return false;
-	if (at.a < vm->cfg.kernel_split && is_user_page(vm, at)) {
-		if (!fetch(vm, &insn))
-			return false;
-		note(vm, eip, way_of(&insn, access, before));
+	if (!before && at.a < vm->cfg.kernel_split && is_user_page(vm, at)) {
+		note(vm, eip, SOFT_TABLE);
 		return true;
 	}
 	if (!shadow_remaps(vm, at) || !fetch(vm, &insn) || !is_quick(&insn))
 		return false;
-	note(vm, eip, before ? SOFT_TABLE : SOFT_ASIDE);
+	note(vm, eip, SOFT_ASIDE);
 	return true;
 }

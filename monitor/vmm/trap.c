@@ -223,7 +223,7 @@ static int page_fault(struct vm *vm)
 	}
 	if (!fault_linear(vm, &at))
 		return emulated_access(vm, access);
-	if (soft_learn(vm, gva(at), access))
+	if (soft_learn(vm, gva(at)))
 		return 0;
 	switch (shadow_fault(vm, gva(at), access)) {
 	case SHADOW_MAPPED:

@@ -134,8 +134,7 @@ static struct {
 	bool kick_must_wait; /* not before the instruction is done: POINT_AFTER */
 	bool lower_failed;
 	bool string_again;   /* a string left, its pages have been entered into the software TLB, and it is tried again */
-	bool mixed_strings;  /* supervisor: strings go by the software TLB, but for the sides of string_window */
-	uint8_t string_window;
+	uint32_t split;	     /* supervisor: strings below it go by the software TLB; 0 for none */
 } ln;
 
 enum { LN_BRANCH, LN_SENSITIVE, LN_MISS, LN_MISS_SOFT, LN_STRING };
@@ -355,7 +354,8 @@ static inline uint32_t ln_block(uint32_t eip)
 	static struct lower_insn in[LN_BLOCK_INSNS];
 	struct lower_exit exit[LN_BLOCK_INSNS + 1];
 	struct lower_exits x = {
-	    .exit = exit, .cap = LN_BLOCK_INSNS + 1, .lookup = ln.miss, .lookup_return = ln.miss_return, .soft = ln.miss_soft};
+	    .exit = exit, .cap = LN_BLOCK_INSNS + 1, .lookup = ln.miss, .lookup_return = ln.miss_return, .soft = ln.miss_soft,
+	    .split = ln.split};
 	uint32_t at = eip, code = LN_CODE + (uint32_t)ln.l.code_len;
 	enum lower_shape shape = LOWER_GOES_ON;
 	size_t n = 0;
@@ -374,10 +374,7 @@ static inline uint32_t ln_block(uint32_t eip)
 		if ((insn_is_sensitive(&in[n].insn) && policy_get(in[n].insn.op)->lowering != LOWER_VERBATIM) ||
 		    lower_long_checks_x87(&in[n].insn))
 			in[n].site = ln_site(LN_SENSITIVE, at, 0);
-		if (ln.mixed_strings && lower_long_soft_leaves(&in[n].insn)) {
-			in[n].soft = true;
-			in[n].window = ln.string_window;
-		}
+		in[n].soft |= ln.split && lower_long_soft_leaves(&in[n].insn);
 		in[n].leaves = in[n].soft && lower_long_soft_leaves(&in[n].insn);
 		if (in[n].leaves)
 			in[n].site = ln_site(LN_STRING, at, 0);

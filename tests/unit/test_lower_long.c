@@ -432,16 +432,19 @@ LONG_TEST(strings_stay_in_blocks)
 	}
 }
 
-/* The kernel's strings to and from user memory: one side by the software TLB, the other by the window. */
+/* The kernel's strings: each side by the software TLB or by the window, as it is user memory or not. */
 LONG_TEST(strings_of_two_sides)
 {
+	static const uint32_t splits[] = {LN_DATA - 1, SI0 - 0x100, DI0 - 0x100, 0xc0000000};
+
 	if (ln.view != VIEW_SUPERVISOR)
 		return;
-	ln.mixed_strings = true;
-	for (ln.string_window = 0; ln.string_window <= LOWER_TARGET; ln.string_window++)
+	for (size_t n = 0; n < sizeof(splits) / sizeof(*splits); n++)
 		for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++)
-			if (strstr(forms[i].name, "movs") || strstr(forms[i].name, "stos"))
+			if (strstr(forms[i].name, "movs") || strstr(forms[i].name, "stos")) {
+				ln.split = splits[n];
 				kick_form(&forms[i]);
+			}
 }
 
 /* --- faults ------------------------------------------------------------------------------------------------ */
