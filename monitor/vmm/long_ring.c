@@ -149,7 +149,7 @@ void long_ring_leave(struct vm *vm)
 		soft_count_calls(vm, p->calls);
 		p->calls = 0;
 	}
-	if (p->cpl == v->cpl)
+	if (p->cpl == v->cpl || !r->known || (p->cpl && p->cpl != 3)) /* user code that runs natively may write what it finds */
 		return;
 	v->cpl = (uint8_t)p->cpl;
 	v->seg[SEG_CS] = s[0];

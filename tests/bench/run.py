@@ -9,7 +9,7 @@ table with the targets, and writes results.json, results.md and bench.svg into d
 status says only whether every run came to its end.
 
 Environment: RUNS (3), BUDGET (ms a row, 250), BIG (MiB of the big buffers, 1024), MEMORY (MiB of the guests, 512; the
-rows with a big buffer get another guest, with BIG + 512), KERNEL (686), MODES (of paravane: "default" for none, or one of --mode's; the first is the one compared), ROWS (names or beginnings, commas between; -NAME leaves out; all),
+rows with a big buffer get another guest, with BIG + 512), KERNEL (686), MODES (of paravane: "default" for none, one of --mode's, or "user-" and one of --user's; the first is the one compared), ROWS (names or beginnings, commas between; -NAME leaves out; all),
 IDLE (seconds, 10; 0 leaves boot and idle out), OUT (docs/bench), B (build/rel), UML (a User Mode Linux; linux.uml of
 the PATH),
 KEEP (a directory that gets the patched kernel and the initrd).
@@ -98,7 +98,8 @@ def qemu(work, memory, append):
 
 def paravane(mode):
     def command(work, memory, append):
-        options = [] if mode == "default" else ["--mode", mode]
+        how = "user" if mode.startswith("user-") else "mode"
+        options = [] if mode == "default" else ["--" + how, mode.removeprefix("user-")]
         return [f"{B}/paravane", "run", f"{work}/vmlinux.pv", "--memory", f"{memory}M", *options,
                 "--initrd", f"{work}/initrd.gz", "--append", f"console=ttyS0 {append}"]
     return command
