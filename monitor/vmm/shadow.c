@@ -143,16 +143,27 @@ static struct mapping mapping_in_large(struct vm *vm, const struct shadow_table 
 	return m;
 }
 
-/* Map a whole large page (or 4 MiB of identity), in runs of equal protection. */
+/* The pages of t around `want` that are not mapped, and that one: all at first, few when it is only one that has changed. */
+static unsigned absent_around(const struct shadow_table *t, unsigned want, unsigned *end)
+{
+	unsigned first = want;
+
+	for (*end = want + 1; *end < table_pages(t) && !(t->state[*end] & SP_MAPPED); ++*end)
+		;
+	while (first && !(t->state[first - 1] & SP_MAPPED))
+		first--;
+	return first;
+}
+
+/* Map a whole large page (or 4 MiB of identity), or what is missing of it there, in runs of equal protection. */
 static void map_large(struct vm *vm, struct shadow_table *t, const struct walk *w, unsigned access, unsigned want)
 {
-	unsigned n = table_pages(t);
+	unsigned n, i = absent_around(t, want, &n);
 	uint64_t ram_pages = vm->cfg.ram_size >> PAGE_SHIFT;
 	uint64_t base = (w->at.a >> PAGE_SHIFT) - want;
-	unsigned i = 0;
 
-	mmu_note_cached(vm, table_base(t) >> PAGE_SHIFT, n); /* INVLPG of any address in it is for all of it */
-	if (table_base(t) == 0)
+	mmu_note_cached(vm, table_base(t) >> PAGE_SHIFT, table_pages(t)); /* INVLPG of any address in it is for all of it */
+	if (table_base(t) == 0 && !i)
 		i = 1; /* page 0 stays unmapped (host's mmap_min_addr) */
 	while (i < n && base + i < ram_pages) {
 		struct mapping m = mapping_in_large(vm, t, i, base + i, w, access, i == want);
