@@ -158,6 +158,8 @@ void long_store_imm(const struct long_ctx *c, struct place at, uint32_t field, u
 void long_cmp_zero(const struct long_ctx *c, struct place at, uint32_t field);
 /* RSP to the end of the word for flags. */
 void long_flag_slot_end(const struct long_ctx *c, struct place at);
+/* EFLAGS into R10; R9 is lost. */
+void long_read_flags(const struct long_ctx *c, const struct lower_insn *in, struct place first);
 /* EFLAGS from R10; ESP is in R9 meanwhile. Leave (by the slow path) if R10D has flags that no block runs with. */
 void long_load_flags(const struct long_ctx *c, const struct lower_insn *in);
 void long_leave_if_unusual(const struct long_ctx *c, struct lower_insn *in);

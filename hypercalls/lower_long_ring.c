@@ -47,18 +47,6 @@ static void store_frame(const struct long_ctx *c, const struct lower_insn *in, u
 	emit(c->l, long_inside(c, in, 0), b, sizeof(b));
 }
 
-/* mov EFLAGS,%r10 */
-static void read_flags(const struct long_ctx *c, const struct lower_insn *in)
-{
-	struct place inside = long_inside(c, in, 0), sp = long_inside(c, in, POINT_R9_SP);
-
-	LONG_EMIT(c, inside, 0x49, 0x89, 0xe1); /* mov %rsp,%r9 */
-	long_flag_slot_end(c, inside);
-	LONG_EMIT(c, sp, 0x9c);		    /* pushfq */
-	LONG_EMIT(c, sp, 0x41, 0x5a);	    /* pop %r10 */
-	LONG_EMIT(c, sp, 0x4c, 0x89, 0xcc); /* mov %r9,%rsp */
-}
-
 /* Is it the vector, are gate and segments the same, and is the stack that of the TSS? ESP0 into R8D. */
 static void check_gate(const struct long_ctx *c, struct lower_insn *in, struct place first)
 {
@@ -87,7 +75,7 @@ static void push_frame(const struct long_ctx *c, const struct lower_insn *in)
 	const struct place inside = long_inside(c, in, 0);
 	uint8_t eip[] = {0x65, 0x67, REX | REX_B, 0xc7, 0x40, (uint8_t)FRAME_EIP, 0, 0, 0, 0}; /* movl $,%gs:FRAME_EIP(%r8d) */
 
-	read_flags(c, in);
+	long_read_flags(c, in, inside);
 	store_frame(c, in, 10, FRAME_EFLAGS);
 	long_load(c, inside, 9, VCPU_SEL + 4 * SEG_SS);
 	store_frame(c, in, 9, FRAME_SS);

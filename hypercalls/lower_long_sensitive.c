@@ -60,20 +60,27 @@ void long_flag_slot_end(const struct long_ctx *c, struct place at)
 	long_hole(c, at, lea, sizeof(lea), REG_SP, long_vcpu(c, VCPU_FLAG_SLOT_END), 0, 0);
 }
 
-static void pushf(const struct long_ctx *c, struct lower_insn *in, struct place first)
+void long_read_flags(const struct long_ctx *c, const struct lower_insn *in, struct place first)
 {
 	struct place inside = long_inside(c, in, 0), sp = long_inside(c, in, POINT_R9_SP);
 
 	LONG_EMIT(c, first, 0x49, 0x89, 0xe1); /* mov %rsp,%r9 */
 	long_flag_slot_end(c, inside);
 	LONG_EMIT(c, sp, 0x9c);		    /* pushfq */
-	LONG_EMIT(c, sp, 0x41, 0x58);	    /* pop %r8 */
+	LONG_EMIT(c, sp, 0x41, 0x5a);	    /* pop %r10 */
 	LONG_EMIT(c, sp, 0x4c, 0x89, 0xcc); /* mov %r9,%rsp */
+}
+
+static void pushf(const struct long_ctx *c, struct lower_insn *in, struct place first)
+{
+	struct place inside = long_inside(c, in, 0);
+
+	long_read_flags(c, in, first);
 	long_load(c, inside, 9, VCPU_IF_DELTA);
-	LONG_EMIT(c, inside, 0x47, 0x8d, 0x04, 0x08); /* lea (%r8,%r9),%r8d */
+	LONG_EMIT(c, inside, 0x47, 0x8d, 0x14, 0x0a); /* lea (%r10,%r9),%r10d */
 	long_load(c, inside, 9, VCPU_FLAGS_HI);
-	LONG_EMIT(c, inside, 0x47, 0x8d, 0x04, 0x08);
-	long_stack_move(c, in, inside, OPCODE_STORE, 8, -4);
+	LONG_EMIT(c, inside, 0x47, 0x8d, 0x14, 0x0a);
+	long_stack_move(c, in, inside, OPCODE_STORE, 10, -4);
 	long_stack_add(c, inside, -4);
 }
 

@@ -47,8 +47,8 @@ void soft_enter(struct vm *vm, uint64_t root);
 bool soft_miss(struct vm *vm, struct gva at, unsigned size, bool write);
 /*
  * The monitor's own look-up for an access (mask of enum access) of the present privilege: user memory at `at`, to the end of
- * its page, in *host; NULL when the table has nothing to say of the page. Of what user code asks for, entries are made as
- * soft_miss() makes them. 0, or -EFAULT when an exception is raised.
+ * its page, in *host; NULL for the kernel's own, and what the table cannot have. Entries are made as soft_miss() makes them.
+ * 0, or -EFAULT when an exception is raised.
  */
 int soft_host(struct vm *vm, struct gva at, unsigned access, void **host);
 
