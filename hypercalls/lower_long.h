@@ -74,8 +74,8 @@ bool lower_long_checks_x87(const struct insn *insn);
  * 32-bit address in the hole, LOWER_SLOTS struct lower_slot) or leave through x->lookup or x->lookup_return, which
  * lower_long_miss() made. At every emitted instruction the guest's registers, taken to 32 bits, are exactly those of
  * a guest boundary, but for the one that POINT_R9_SP or POINT_R9_CX finds in R9; or the point says POINT_AFTER. POPF and IRET
- * alone change the arithmetic flags before they are done, as only they overwrite them all. Scratch words of the vCPU page are not
- * used, its flag slot is.
+ * alone change the arithmetic flags before they are done, as only they overwrite them all. Of the vCPU page's scratch
+ * words strings use the first, and others its flag slot.
  */
 int lower_long_block(struct lower *l, struct lower_insn *insns, size_t n, struct lower_exits *x,
 		     enum lower_view view, uint32_t table);

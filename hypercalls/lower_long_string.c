@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * See lower_long.h: string instructions (SDM 2A, 2B MOVS, STOS, REP). By the software TLB, MOVS and STOS become the host's own
- * on host addresses when what they reach is two pages at most that lie one behind the other, each side of it, and DF is
- * clear. In the kernel's code a side that is its own memory goes by the window. All other leave for the monitor, with
- * everything as it was before.
+ * on host addresses, as far as the pages reach that the two sides are in, and then on with the next ones. In the kernel's code
+ * a side that is its own memory goes by the window. Others leave for the monitor, with everything as it was before: the rest
+ * of the kind, DF, pages that the table does not have, and elements that are in two of them.
  */
 #include <stddef.h>
 
@@ -72,11 +72,10 @@ struct side {
 	size_t part; /* of struct lower_soft */
 };
 
-/* shrx %r15d (LOWER_SOFT_SHIFT),%from,%to; 64 bits with `wide` */
-static void emit_page(const struct long_ctx *c, struct place at, unsigned to, unsigned from, bool wide)
+/* shrx %r15d (LOWER_SOFT_SHIFT),%from,%to: R8 or R9 becomes the page of a guest register */
+static void emit_page(const struct long_ctx *c, struct place at, unsigned to, unsigned from)
 {
-	const uint8_t b[] = {0xc4, (uint8_t)((to < 8 ? 0x80 : 0) | 0x40 | (from < 8 ? 0x20 : 0) | 2), wide ? 0x83 : 0x03, 0xf7,
-			     (uint8_t)(0xc0 | (to & 7) << 3 | (from & 7))};
+	const uint8_t b[] = {0xc4, 0x62, 0x03, 0xf7, (uint8_t)(0xc0 | (to & 7) << 3 | from)};
 
 	emit(c->l, at, b, sizeof(b));
 }
@@ -99,6 +98,19 @@ static void leave_unless_zero(const struct long_ctx *c, struct lower_insn *in)
 	emit_exit(c->l, in, long_inside(c, in, 0));
 }
 
+/* Leave, if R8, R9 or R10 is 0. */
+static void leave_if_zero(const struct long_ctx *c, struct lower_insn *in, unsigned reg)
+{
+	const uint8_t mov[] = {0x4c, 0x89, (uint8_t)(0xc1 | (reg & 7) << 3)}; /* mov %reg,%rcx */
+	struct place cx = long_inside(c, in, POINT_R11_CX);
+
+	emit(c->l, cx, mov, sizeof(mov));
+	LONG_EMIT(c, cx, 0xe3, 2);	    /* jrcxz to the exit */
+	LONG_EMIT(c, cx, 0xeb, 8);	    /* jmp over it */
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xd9); /* mov %r11,%rcx */
+	emit_exit(c->l, in, long_inside(c, in, 0));
+}
+
 /* DF into ECX. */
 static void load_direction(const struct long_ctx *c, const struct lower_insn *in)
 {
@@ -114,44 +126,77 @@ static void load_direction(const struct long_ctx *c, const struct lower_insn *in
 	LONG_EMIT(c, cx, 0xc4, 0xc2, 0x73, 0xf7, 0xc8);		       /* shrx %ecx,%r8d,%ecx */
 }
 
-/* Its length in bytes, less one, into R10: a page at most. */
-static void find_length(const struct long_ctx *c, struct lower_insn *in)
+static unsigned shift_of(const struct insn *i)
 {
-	const struct insn *i = &in->insn;
-	struct place cx = long_inside(c, in, POINT_R11_CX);
-	unsigned shift = i->opcode & 1 ? i->opsize / 2 : 0;
-	const uint8_t mov[] = {0x41, 0xba, (uint8_t)((1 << shift) - 1), 0, 0, 0};		   /* mov $size - 1,%r10d */
-	const uint8_t lea[] = {0x4e, 0x8d, 0x14, (uint8_t)(shift << 6 | 0x1d), 0xff, 0xff, 0xff, 0xff}; /* lea -1(,%r11,size),%r10 */
-
-	if (!repeats(i)) {
-		emit(c->l, cx, mov, sizeof(mov));
-		return;
-	}
-	load_direction(c, in);
-	leave_unless_zero(c, in);
-	emit(c->l, cx, lea, sizeof(lea));
-	emit_page(c, cx, REG_CX, 10, true);
-	leave_unless_zero(c, in);
+	return i->opcode & 1 ? i->opsize / 2 : 0;
 }
 
-/* By the software TLB, whose entries for its first and its last page have to be the same. */
-static void find_by_table(const struct long_ctx *c, struct lower_insn *in, const struct side *s)
+/* How many elements the rest of the page that %reg is in has, into R8D or R10D. */
+static void find_rest(const struct long_ctx *c, const struct lower_insn *in, unsigned to, unsigned reg)
 {
 	struct place cx = long_inside(c, in, POINT_R11_CX);
-	uint8_t low = (uint8_t)(s->add & 7);
-	uint8_t other[8] = {0x49, 0x8b, 0x8c, 0xcc};						 /* mov one_minus_add(%r12,%rcx,8),%rcx */
-	uint8_t add[8] = {0x4f, 0x8b, (uint8_t)(0x84 | low << 3), (uint8_t)(0xc4 | low << 3)}; /* mov add(%r12,%add,8),%add */
-	const uint8_t sum[] = {0x4a, 0x8d, 0x4c, (uint8_t)(low << 3 | 1), 0xff};		 /* lea -1(%rcx,%add),%rcx */
+	uint8_t low = (uint8_t)(to & 7), modrm = (uint8_t)(0xc0 | low << 3 | low);
+	const uint8_t mov[] = {0x41, 0x89, (uint8_t)(0xc0 | reg << 3 | low)}; /* mov %reg,%to */
+	const uint8_t not[] = {0x41, 0xf7, (uint8_t)(0xd0 | low)};
+	const uint8_t shlx[] = {0xc4, 0x42, 0x71, 0xf7, modrm}, shrx[] = {0xc4, 0x42, 0x73, 0xf7, modrm}; /* by %ecx */
+	const uint8_t count[] = {0xb9, (uint8_t)shift_of(&in->insn), 0, 0, 0};
 
-	emit_page(c, cx, s->add, s->reg, false);
-	emit_lea(c, cx, REG_CX, s->reg, 10, 0);
-	emit_page(c, cx, REG_CX, REG_CX, false);
-	put32(other + 4, (uint32_t)(s->part + offsetof(struct lower_soft_part, one_minus_add)));
+	emit(c->l, cx, mov, sizeof(mov));
+	emit(c->l, cx, not, sizeof(not));
+	LONG_EMIT(c, cx, 0xb9, 32 - LOWER_SOFT_SHIFT, 0, 0, 0); /* mov $,%ecx */
+	emit(c->l, cx, shlx, sizeof(shlx));
+	emit(c->l, cx, shrx, sizeof(shrx));
+	emit_lea(c, cx, to, to, REG_NONE, 1);
+	if (!shift_of(&in->insn))
+		return;
+	emit(c->l, cx, count, sizeof(count));
+	emit(c->l, cx, shrx, sizeof(shrx));
+}
+
+/* R10 becomes R8 or R11, if that is less; R9 is lost. */
+static void take_less(const struct long_ctx *c, const struct lower_insn *in, unsigned reg)
+{
+	struct place cx = long_inside(c, in, POINT_R11_CX);
+	uint8_t from = (uint8_t)(reg & 7);
+	const uint8_t mov[] = {0x4d, 0x89, (uint8_t)(0xc1 | from << 3)};  /* mov %reg,%r9 */
+	const uint8_t take[] = {0x4d, 0x89, (uint8_t)(0xc2 | from << 3)}; /* mov %reg,%r10 */
+
+	emit(c->l, cx, mov, sizeof(mov));
+	LONG_EMIT(c, cx, 0x49, 0xf7, 0xd1);		/* not %r9 */
+	LONG_EMIT(c, cx, 0x4b, 0x8d, 0x4c, 0x0a, 0x01); /* lea 1(%r10,%r9),%rcx */
+	LONG_EMIT(c, cx, 0x41, 0xb9, 63, 0, 0, 0);	/* mov $63,%r9d */
+	LONG_EMIT(c, cx, 0xc4, 0xe2, 0xb3, 0xf7, 0xc9); /* shrx %r9,%rcx,%rcx */
+	LONG_EMIT(c, cx, 0xe3, 2);			/* jrcxz to the move */
+	LONG_EMIT(c, cx, 0xeb, 3);			/* jmp over it */
+	emit(c->l, cx, take, sizeof(take));
+}
+
+/* How many elements to do at once, into R10: one page a side. */
+static void find_count(const struct long_ctx *c, struct lower_insn *in, bool source)
+{
+	if (repeats(&in->insn)) {
+		load_direction(c, in);
+		leave_unless_zero(c, in);
+	}
+	find_rest(c, in, 10, REG_DI);
+	if (source) {
+		find_rest(c, in, 8, REG_SI);
+		take_less(c, in, 8);
+	}
+	if (repeats(&in->insn))
+		take_less(c, in, 11);
+	leave_if_zero(c, in, 10);
+}
+
+static void find_by_table(const struct long_ctx *c, struct lower_insn *in, const struct side *s)
+{
+	uint8_t low = (uint8_t)(s->add & 7);
+	uint8_t add[8] = {0x4f, 0x8b, (uint8_t)(0x84 | low << 3), (uint8_t)(0xc4 | low << 3)}; /* mov add(%r12,%add,8),%add */
+
+	emit_page(c, long_inside(c, in, POINT_R11_CX), s->add, s->reg);
 	put32(add + 4, (uint32_t)(s->part + offsetof(struct lower_soft_part, add)));
-	emit(c->l, cx, other, sizeof(other));
-	emit(c->l, cx, add, sizeof(add));
-	emit(c->l, cx, sum, sizeof(sum));
-	leave_unless_zero(c, in);
+	emit(c->l, long_inside(c, in, POINT_R11_CX), add, sizeof(add));
+	leave_if_zero(c, in, s->add);
 }
 
 /* What to add to the side's register, in s->add: R14 for what is the kernel's, and asked for by it. */
@@ -184,35 +229,56 @@ static void find_side(const struct long_ctx *c, struct lower_insn *in, const str
 		c->l->code[jump - 1] = (uint8_t)(c->l->code_len - jump);
 }
 
-/* The addresses are in R8 and R9 less the registers; nothing is left to leave for. */
+/* ECX: as many as R10 says; of R11, the rest is for afterwards. */
+static void split_count(const struct long_ctx *c, const struct lower_insn *in)
+{
+	static const uint8_t store[] = {OPCODE_STORE};
+	struct place cx = long_inside(c, in, POINT_R11_CX);
+
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xd1);		/* mov %r10,%rcx */
+	LONG_EMIT(c, cx, 0x48, 0xf7, 0xd1);		/* not %rcx */
+	LONG_EMIT(c, cx, 0x41, 0x8d, 0x4c, 0x0b, 0x01); /* lea 1(%r11,%rcx),%ecx */
+	long_hole(c, cx, store, sizeof(store), REG_CX, long_vcpu(c, VCPU_SCRATCH0), 0, 0);
+	LONG_EMIT(c, cx, 0x4c, 0x89, 0xd1);
+}
+
+/* What to add to the registers is in R8 and R9; nothing is left to leave for. */
 static void run_on_host(const struct long_ctx *c, const struct lower_insn *in, bool source)
 {
-	const struct place inside = long_inside(c, in, 0);
-	struct place at = inside, last;
+	bool repeat = repeats(&in->insn);
+	struct place at = long_inside(c, in, 0);
 	struct long_bytes o = {.n = 0};
 
-	LONG_EMIT(c, long_inside(c, in, POINT_R11_CX), 0x4c, 0x89, 0xd9); /* mov %r11,%rcx */
-	LONG_EMIT(c, inside, 0x4d, 0x89, 0xcb);				  /* mov %r9,%r11 */
-	LONG_EMIT(c, inside, 0x49, 0xf7, 0xd3);				  /* not %r11 */
-	if (source) {
-		LONG_EMIT(c, inside, 0x4d, 0x89, 0xc2);	      /* mov %r8,%r10 */
-		LONG_EMIT(c, inside, 0x49, 0xf7, 0xd2);	      /* not %r10 */
-		LONG_EMIT(c, inside, 0x4a, 0x8d, 0x34, 0x06); /* lea (%rsi,%r8),%rsi */
+	if (repeat) {
+		split_count(c, in);
 		at.state = POINT_STRING;
+		at.flags |= POINT_STRING_CX;
+	} else {
+		LONG_EMIT(c, long_inside(c, in, POINT_R11_CX), 0x4c, 0x89, 0xd9); /* mov %r11,%rcx */
+	}
+	LONG_EMIT(c, at, 0x4d, 0x89, 0xcb); /* mov %r9,%r11 */
+	LONG_EMIT(c, at, 0x49, 0xf7, 0xd3); /* not %r11 */
+	if (source) {
+		LONG_EMIT(c, at, 0x4d, 0x89, 0xc2);	  /* mov %r8,%r10 */
+		LONG_EMIT(c, at, 0x49, 0xf7, 0xd2);	  /* not %r10 */
+		LONG_EMIT(c, at, 0x4a, 0x8d, 0x34, 0x06); /* lea (%rsi,%r8),%rsi */
 		at.flags |= POINT_STRING_SI;
 	}
+	at.state = source ? POINT_STRING : at.state;
 	LONG_EMIT(c, at, 0x4a, 0x8d, 0x3c, 0x0f); /* lea (%rdi,%r9),%rdi */
 	at.state = POINT_STRING;
 	at.flags |= POINT_STRING_DI;
 	put_instruction(&o, &in->insn);
 	emit(c->l, at, o.b, o.n);
-	last = (struct place){.guest = in->va + in->insn.len, .state = POINT_STRING, .flags = POINT_STRING_DI};
-	if (source) {
-		last.flags |= POINT_STRING_SI;
-		LONG_EMIT(c, last, 0x42, 0x8d, 0x74, 0x16, 0x01); /* lea 1(%rsi,%r10),%esi */
-		last.flags = POINT_STRING_DI;
-	}
-	LONG_EMIT(c, last, 0x42, 0x8d, 0x7c, 0x1f, 0x01); /* lea 1(%rdi,%r11),%edi */
+	if (!repeat) /* it is done */
+		at = (struct place){.guest = in->va + in->insn.len, .state = POINT_STRING, .flags = at.flags & (POINT_STRING_SI | POINT_STRING_DI)};
+	if (source)
+		LONG_EMIT(c, at, 0x42, 0x8d, 0x74, 0x16, 0x01); /* lea 1(%rsi,%r10),%esi */
+	at.flags &= (uint8_t)~POINT_STRING_SI;
+	LONG_EMIT(c, at, 0x42, 0x8d, 0x7c, 0x1f, 0x01); /* lea 1(%rdi,%r11),%edi */
+	at.flags &= (uint8_t)~POINT_STRING_DI;
+	if (repeat)
+		long_load(c, at, REG_CX, VCPU_SCRATCH0);
 }
 
 void long_string_soft(const struct long_ctx *c, struct lower_insn *in, struct place first)
@@ -236,11 +302,13 @@ void long_string_soft(const struct long_ctx *c, struct lower_insn *in, struct pl
 		emit_exit(c->l, in, first);
 	} else {
 		LONG_EMIT(c, first, 0x49, 0x89, 0xcb); /* mov %rcx,%r11 */
-		find_length(c, in);
+		find_count(c, in, source);
 		if (source)
 			find_side(c, in, &from);
 		find_side(c, in, &to);
 		run_on_host(c, in, source);
+		if (repeats(i)) /* for the rest */
+			emit_rel32(c->l, long_boundary(in->va), jmp, sizeof(jmp), in->start);
 	}
 	if (jump && !c->l->err)
 		put32(c->l->code + jump - 4, (uint32_t)(c->l->code_len - jump));

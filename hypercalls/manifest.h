@@ -60,8 +60,8 @@ enum point_state {
 	POINT_BOUNDARY, /* all guest state is as before the guest instruction at `guest`: deliverable */
 	POINT_INSIDE,	/* before the commit of the lowering of `guest`: roll back (restore scratch), re-execute */
 	POINT_AFTER,	/* after the commit: step on to the next boundary */
-	/* Long blocks only (lower_long.h): at the boundary of `guest`, but for registers that POINT_STRING_SI and POINT_STRING_DI
-	 * tell of: what a string instruction has done so far stays. */
+	/* Long blocks only (lower_long.h): at the boundary of `guest`, but for registers that POINT_STRING_SI and its kin tell
+	 * of: what a string instruction has done so far stays. */
 	POINT_STRING,
 };
 enum point_flags {
@@ -69,6 +69,7 @@ enum point_flags {
 	POINT_SCRATCH1 = 2, /* EDX is saved in VCPU_SCRATCH1 */
 	POINT_STRING_SI = 1, /* with POINT_STRING: ESI is RSI - R8 */
 	POINT_STRING_DI = 2, /* with POINT_STRING: EDI is RDI - R9 */
+	POINT_STRING_CX = 8, /* with POINT_STRING: ECX is RCX + VCPU_SCRATCH0 */
 	POINT_SHADOW = 4,   /* the guest instruction before this boundary was STI: interrupts wait for one more */
 	POINT_R9_SP = 8,    /* long blocks only (lower_long.h): ESP is in R9D */
 	POINT_R9_CX = 16,   /* the same: ECX is in R9D */

@@ -152,7 +152,7 @@ bool run_collect(struct vm *vm)
 	return false;
 }
 
-/* In the middle of a string instruction ESI and EDI are host addresses. */
+/* In the middle of a string instruction ESI and EDI are host addresses, and ECX is for as far as pages go. */
 static void take_string(struct vm *vm, unsigned flags)
 {
 	const uint64_t *scratch = vm->vmm->world.scratch;
@@ -161,6 +161,8 @@ static void take_string(struct vm *vm, unsigned flags)
 		vm->vcpu.gpr[REG_SI] -= (uint32_t)scratch[0];
 	if (flags & POINT_STRING_DI)
 		vm->vcpu.gpr[REG_DI] -= (uint32_t)scratch[1];
+	if (flags & POINT_STRING_CX)
+		vm->vcpu.gpr[REG_CX] += vm_vcpu_page(vm)->scratch0;
 }
 
 /*

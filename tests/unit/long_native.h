@@ -430,6 +430,7 @@ static inline bool ln_take_back(struct long_run *r)
 	if (p->state == POINT_STRING) {
 		r->gpr[REG_SI] -= p->flags & POINT_STRING_SI ? (uint32_t)long_frame.r8 : 0;
 		r->gpr[REG_DI] -= p->flags & POINT_STRING_DI ? (uint32_t)long_frame.r9 : 0;
+		r->gpr[REG_CX] += p->flags & POINT_STRING_CX ? ln_vcpu()->scratch0 : 0;
 		return true;
 	}
 	if (p->flags & POINT_R9_SP)
