@@ -367,13 +367,11 @@ static void pop_operand(const struct long_ctx *c, const struct lower_insn *in, s
 	long_stack_add(c, long_after(in), stack_width(in));
 }
 
-/* The ends first: where those are writable, the whole is. The low one before all, as stacks end below. */
+/* In the order of the SDM, so that a fault in the middle finds in memory what a processor leaves there. */
 static void pusha(const struct long_ctx *c, const struct lower_insn *in, struct place first)
 {
-	static const uint8_t order[] = {REG_DI, REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI};
-
-	for (size_t n = 0; n < sizeof(order); n++) {
-		frame_move(c, in, first, OPCODE_STORE, order[n], REG_SP, (int8_t)(-4 * (order[n] + 1)), false);
+	for (unsigned reg = REG_AX; reg <= REG_DI; reg++) {
+		frame_move(c, in, first, OPCODE_STORE, reg, REG_SP, (int8_t)(-4 * ((int)reg + 1)), false);
 		first = long_inside(c, in, 0);
 	}
 	long_stack_add(c, first, -32);
