@@ -139,7 +139,7 @@ void long_soft_find(const struct long_ctx *c, const struct lower_insn *in, unsig
 
 /* MOVS CMPS STOS LODS SCAS */
 bool long_is_string(const struct insn *i);
-/* By the registers as they are; and one that is soft, which leaves for the monitor when it is more than two pages can tell. */
+/* By the registers as they are; and one that is soft, page by page, or the monitor's (in->leaves). */
 void long_string(const struct long_ctx *c, const struct lower_insn *in, struct place first);
 void long_string_soft(const struct long_ctx *c, struct lower_insn *in, struct place first);
 

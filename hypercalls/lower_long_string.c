@@ -80,14 +80,6 @@ static void emit_page(const struct long_ctx *c, struct place at, unsigned to, un
 	emit(c->l, at, b, sizeof(b));
 }
 
-static void emit_lea(const struct long_ctx *c, struct place at, unsigned reg, unsigned base, unsigned index, uint32_t disp)
-{
-	struct long_bytes o = {.n = 0};
-
-	long_put_lea(&o, reg, base, index, 1, disp);
-	emit(c->l, at, o.b, o.n);
-}
-
 /* Leave, unless RCX is 0; ECX is in R11. */
 static void leave_unless_zero(const struct long_ctx *c, struct lower_insn *in)
 {
@@ -140,13 +132,15 @@ static void find_rest(const struct long_ctx *c, const struct lower_insn *in, uns
 	const uint8_t not[] = {0x41, 0xf7, (uint8_t)(0xd0 | low)};
 	const uint8_t shlx[] = {0xc4, 0x42, 0x71, 0xf7, modrm}, shrx[] = {0xc4, 0x42, 0x73, 0xf7, modrm}; /* by %ecx */
 	const uint8_t count[] = {0xb9, (uint8_t)shift_of(&in->insn), 0, 0, 0};
+	struct long_bytes lea = {.n = 0};
 
 	emit(c->l, cx, mov, sizeof(mov));
 	emit(c->l, cx, not, sizeof(not));
 	LONG_EMIT(c, cx, 0xb9, 32 - LOWER_SOFT_SHIFT, 0, 0, 0); /* mov $,%ecx */
 	emit(c->l, cx, shlx, sizeof(shlx));
 	emit(c->l, cx, shrx, sizeof(shrx));
-	emit_lea(c, cx, to, to, REG_NONE, 1);
+	long_put_lea(&lea, to, to, REG_NONE, 1, 1);
+	emit(c->l, cx, lea.b, lea.n);
 	if (!shift_of(&in->insn))
 		return;
 	emit(c->l, cx, count, sizeof(count));
