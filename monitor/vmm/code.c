@@ -68,6 +68,18 @@ void code_note_translated(struct vm *vm, uint32_t pfn)
 		protect_everywhere(vm, pfn);
 }
 
+/* A window that reaches into another page is lifted as a whole: what is left of it there may not run directly either. */
+static void demote_neighbours(struct vm *vm, uint32_t pfn)
+{
+	for (unsigned above = 0; above < 2; above++) {
+		uint32_t other = code_window_neighbour(vm, pfn, above);
+		const struct code_page *p = other == pfn ? NULL : page_of(vm, other);
+
+		if (p && p->state == CODE_VERIFIED)
+			code_demote(vm, other);
+	}
+}
+
 void code_demote(struct vm *vm, uint32_t pfn)
 {
 	struct code_page *p = page_of(vm, pfn);
@@ -79,6 +91,7 @@ void code_demote(struct vm *vm, uint32_t pfn)
 		online_clear(vm, pfn); /* the guest's bytes come back before it writes */
 		code_windows_lift(vm, pfn);
 		p->state = CODE_DATA;
+		demote_neighbours(vm, pfn);
 		p->demotions += p->demotions <= IDLE_DEMOTIONS;
 		code_of(vm)->idle_done = false;
 		vm->stats.pages_demoted++;
@@ -117,15 +130,19 @@ static bool execute_module(struct vm *vm, struct gva at, struct gpa page)
 }
 
 /* A window that reaches into another page is laid only where that one does not change unseen either. */
-static void protect_neighbours(struct vm *vm, uint32_t pfn)
+static bool protect_neighbours(struct vm *vm, uint32_t pfn)
 {
+	bool all = true;
+
 	for (unsigned above = 0; above < 2; above++) {
 		uint32_t other = code_window_neighbour(vm, pfn, above);
-		const struct code_page *p = other == pfn ? NULL : page_of(vm, other);
+		const struct code_page *p = page_of(vm, other);
 
-		if (p && p->state == CODE_DATA)
+		if (other != pfn && p && p->state == CODE_DATA)
 			code_execute(vm, gva((other << PAGE_SHIFT) + vm->cfg.alias_delta), gpa((uint64_t)other << PAGE_SHIFT));
+		all = all && (other == pfn || (p && p->state != CODE_DATA));
 	}
+	return all;
 }
 
 bool code_execute(struct vm *vm, struct gva at, struct gpa page)
@@ -144,13 +161,13 @@ bool code_execute(struct vm *vm, struct gva at, struct gpa page)
 		return true;
 	/* Read-only everywhere first: what is checked must be what runs. */
 	p->state = CODE_REFUSED;
-	protect_neighbours(vm, pfn);
-	if (code_windows_lay(vm, pfn) && code_recheck(vm, pfn)) {
+	if (protect_neighbours(vm, pfn) && code_windows_lay(vm, pfn) && code_recheck(vm, pfn)) {
 		forget_translation(vm, pfn);
 		p->state = CODE_VERIFIED;
 		vm->stats.pages_reverified++;
 	} else {
 		code_windows_lift(vm, pfn);
+		demote_neighbours(vm, pfn);
 		vm->stats.pages_refused++;
 	}
 	protect_everywhere(vm, pfn);

@@ -50,10 +50,11 @@ static uint32_t behind_planted(const struct vm *vm, uint32_t at)
 	return is_start(vm, next) ? next : at + 1;
 }
 
+/* Not across pages: the next one may hold data, or be given its own bytes back while this one runs. */
 static bool cover(struct vm *vm, uint32_t at, unsigned len)
 {
 	code_of(vm)->idle_uncovered = code_of(vm)->idle;
-	return !code_of(vm)->idle && online_set(vm, gpa(at), len);
+	return !code_of(vm)->idle && (at & (PAGE_SIZE - 1)) + len <= PAGE_SIZE && online_set(vm, gpa(at), len);
 }
 
 /*

@@ -380,8 +380,10 @@ NATIVE_TEST(a_window_across_two_pages)
 	CHECK(runs(TEXT) && runs(TEXT + PAGE_SIZE));
 	WRITES(TEXT, NOP5);
 	CHECK(!memcmp(ram(window - LINK), "\xfa\xb8\x01\x00\x00\x00\x43\x46", 8));
+	CHECK(!shadow_executable(vm, gva(TEXT + PAGE_SIZE))); /* the rest of the window stands there bare */
 	CHECK(runs(TEXT));
 	WRITES(TEXT + PAGE_SIZE + 64, NOP5);
+	CHECK(!shadow_executable(vm, gva(TEXT)));
 	CHECK(runs(TEXT + PAGE_SIZE));
 	CHECK_EQ(*(uint8_t *)ram(window - LINK), 0xe9);
 	WRITES(TEXT, "\x90");
@@ -392,6 +394,37 @@ NATIVE_TEST(a_window_across_two_pages)
 	CHECK_EQ(cpu->exc_vector, EXC_UD);
 	CHECK_EQ(cpu->eip, tail);
 	CHECK_EQ(cpu->gpr[REG_BX], 1);
+}
+
+/* The next page is refused for what the guest wrote there: the window is lifted from both, and this one looked at again. */
+NATIVE_TEST(a_window_across_pages_of_which_one_is_refused)
+{
+	while (img.at < TEXT + PAGE_SIZE - 3)
+		TEXT_CODE("\x90");
+	start_long_window();
+	page0 = TEXT;
+	CHECK(runs(TEXT) && runs(TEXT + PAGE_SIZE));
+	WRITES(TEXT + PAGE_SIZE + 64, "\xff\xff\xff\xff");
+	CHECK(!shadow_executable(vm, gva(TEXT)));
+	CHECK(runs(TEXT)); /* the next one does not change unseen, so the window may be laid */
+	CHECK_EQ(*(uint8_t *)ram(window - LINK), 0xe9);
+	CHECK(!runs(TEXT + PAGE_SIZE));
+	CHECK(shadow_executable(vm, gva(TEXT)));
+	run_to_exception(window);
+	CHECK_EQ(cpu->exc_vector, EXC_UD);
+	CHECK_EQ(cpu->gpr[REG_BX], 1);
+}
+
+/* An instruction that would be covered ends on the next page, which may be written to: the page is translated instead. */
+NATIVE_TEST(int3_covers_nothing_on_the_next_page)
+{
+	start();
+	CHECK(runs(page0) && runs(TEXT + PAGE_SIZE));
+	WRITES(TEXT + 2 * PAGE_SIZE, "\xc0");
+	WRITES(TEXT + 2 * PAGE_SIZE - 1, "\x63"); /* arpl %ax, %ax */
+	CHECK(!runs(TEXT + PAGE_SIZE));
+	CHECK_EQ(vm->vmm->code.n_online, 0);
+	CHECK(!memcmp(ram(TEXT + 2 * PAGE_SIZE - 1 - LINK), "\x63\xc0", 2));
 }
 
 /* --- other ways to be --------------------------------------------------------------------------------------- */
@@ -544,6 +577,8 @@ int main(void)
 	    cmocka_unit_test(a_byte_of_ours_written_back),
 	    cmocka_unit_test(our_jump_followed_by_the_guest),
 	    cmocka_unit_test(a_window_across_two_pages),
+	    cmocka_unit_test(a_window_across_pages_of_which_one_is_refused),
+	    cmocka_unit_test(int3_covers_nothing_on_the_next_page),
 	    cmocka_unit_test(code_that_writes_to_its_own_page),
 	    cmocka_unit_test(idle_time_verifies_what_was_rewritten),
 	    cmocka_unit_test(what_is_verified_while_idle_is_not_covered_with_int3),
