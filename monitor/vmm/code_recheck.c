@@ -38,23 +38,31 @@ static bool insn_allowed(const struct vm *vm, const struct insn *insn)
 }
 
 /*
- * INT3 planted over an old instruction (text_poke, kprobes): whoever planted it emulates that instruction and resumes
- * behind it, so what is left of it is no code.
+ * What is left at `at` of an old instruction is no code: where the next one starts. Before it stands INT3 (text_poke, kprobes),
+ * and whoever planted it emulates the instruction and resumes behind it; or a jump that is shorter (an optimized kprobe).
  */
-static uint32_t behind_planted(const struct vm *vm, uint32_t at)
+static uint32_t behind_remains(const struct vm *vm, uint32_t at)
 {
-	uint32_t next = at + 1;
+	uint32_t next = at;
 
-	while (next - at < INSN_MAX && !is_start(vm, next))
+	while (next - at < INSN_MAX - 1 && !is_start(vm, next))
 		next++;
-	return is_start(vm, next) ? next : at + 1;
+	return is_start(vm, next) ? next : at;
 }
 
-/* Not across pages: the next one may hold data, or be given its own bytes back while this one runs. */
-static bool cover(struct vm *vm, uint32_t at, unsigned len)
+/*
+ * Not across pages: the next one may hold data, or be given its own bytes back while this one runs. Nor where an instruction
+ * starts that did not change, at `to` or behind: it may be code still.
+ */
+static bool cover(struct vm *vm, uint32_t at, unsigned len, uint32_t to)
 {
 	code_of(vm)->idle_uncovered = code_of(vm)->idle;
-	return !code_of(vm)->idle && (at & (PAGE_SIZE - 1)) + len <= PAGE_SIZE && online_set(vm, gpa(at), len);
+	if (code_of(vm)->idle || (at & (PAGE_SIZE - 1)) + len > PAGE_SIZE)
+		return false;
+	for (unsigned i = 1; i < len; i++)
+		if (at + i >= to && is_start(vm, at + i))
+			return false;
+	return online_set(vm, gpa(at), len);
 }
 
 /*
@@ -79,13 +87,13 @@ static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
 		if (bytes[0] == 0xcc && is_start(vm, at)) {
 			if (is_interior(vm, at) || is_window_start(vm, at))
 				return 0; /* it would break our jump, and its place is an instruction that moved */
-			at = behind_planted(vm, at);
+			at = behind_remains(vm, at + 1);
 			continue;
 		}
 		len = insn_decode(&insn, bytes, 16, at + vm->cfg.alias_delta, 32);
 		if (len < 0 || !insn_allowed(vm, &insn))
 			return 0;
-		if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) && !cover(vm, at, (unsigned)len))
+		if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) && !cover(vm, at, (unsigned)len, to))
 			return 0;
 		for (int i = 0; i < len; i++) {
 			const struct code_page *p = page_of(vm, (at + i) >> PAGE_SHIFT);
@@ -97,6 +105,8 @@ static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
 					(at + i) & (PAGE_SIZE - 1), i == 0);
 		}
 		at += (uint32_t)len;
+		if (insn.flow == FLOW_JMP && at >= to)
+			at = behind_remains(vm, at);
 	}
 	return at;
 }

@@ -427,6 +427,35 @@ NATIVE_TEST(int3_covers_nothing_on_the_next_page)
 	CHECK(!memcmp(ram(TEXT + 2 * PAGE_SIZE - 1 - LINK), "\x63\xc0", 2));
 }
 
+/*
+ * An optimized kprobe: a jump over the first five of six bytes. What is left of them looks like the start of ARPL, which
+ * would be covered with the INC that follows and that the guest jumps to.
+ */
+NATIVE_TEST(remains_behind_a_jump_are_not_covered_with_the_code_behind_them)
+{
+	uint32_t probed = TEXT_CODE("\xc7\xc0\x01\x02\x03\x63"), behind = TEXT_CODE("\xc3\x43"), end = TEXT_CODE("\x0f\x0b");
+
+	while (img.at < TEXT + sizeof(img.text))
+		TEXT_CODE("\x90");
+	native_start();
+	page0 = TEXT;
+	CHECK(runs(TEXT));
+	jump(probed, end);
+	CHECK(runs(TEXT));
+	CHECK_EQ(*(uint8_t *)ram(behind - LINK), 0xc3);
+	CHECK_EQ(vm->vmm->code.n_online, 0);
+	WRITES(behind, "\xcc"); /* a probe where the code behind the jump starts: it is known still */
+	CHECK(runs(TEXT));
+	WRITES(behind, "\xc3");
+	CHECK(runs(TEXT));
+	CHECK_EQ(vm->vmm->code.n_online, 0);
+	poke32(N_STACK + 0x800, behind + 1);
+	run_to_exception(behind); /* RET to the INC */
+	CHECK_EQ(cpu->exc_vector, EXC_UD);
+	CHECK_EQ(cpu->eip, end);
+	CHECK_EQ(cpu->gpr[REG_BX], 1);
+}
+
 /* --- other ways to be --------------------------------------------------------------------------------------- */
 
 /* Code that writes to the page it runs on makes progress and sees what it wrote. */
@@ -579,6 +608,7 @@ int main(void)
 	    cmocka_unit_test(a_window_across_two_pages),
 	    cmocka_unit_test(a_window_across_pages_of_which_one_is_refused),
 	    cmocka_unit_test(int3_covers_nothing_on_the_next_page),
+	    cmocka_unit_test(remains_behind_a_jump_are_not_covered_with_the_code_behind_them),
 	    cmocka_unit_test(code_that_writes_to_its_own_page),
 	    cmocka_unit_test(idle_time_verifies_what_was_rewritten),
 	    cmocka_unit_test(what_is_verified_while_idle_is_not_covered_with_int3),
