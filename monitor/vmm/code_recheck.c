@@ -8,6 +8,7 @@
 #include "monitor/vmm/online.h"
 #include "monitor/vmm/world.h"
 
+#define POKE_MAX 6	/* bytes of an instruction that text_poke_bp() writes at most */
 #define RESYNC_MAX 1024 /* bytes; an alternative may replace one NOP by a hundred bytes of code */
 
 /* Instruction start bit of the text byte at gpa; bytes of pages that are no candidates have none. */
@@ -37,11 +38,8 @@ static bool insn_allowed(const struct vm *vm, const struct insn *insn)
 	return !insn->target || !is_interior(vm, (uint32_t)insn->target - vm->cfg.alias_delta);
 }
 
-/*
- * What is left at `at` of an old instruction is no code: where the next one starts. Before it stands INT3 (text_poke, kprobes),
- * and whoever planted it emulates the instruction and resumes behind it; or a jump that is shorter (an optimized kprobe).
- */
-static uint32_t behind_remains(const struct vm *vm, uint32_t at)
+/* The first known start of an instruction at or behind `at`, `at` itself when none is near. */
+static uint32_t next_start(const struct vm *vm, uint32_t at)
 {
 	uint32_t next = at;
 
@@ -51,28 +49,110 @@ static uint32_t behind_remains(const struct vm *vm, uint32_t at)
 }
 
 /*
- * Not across pages: the next one may hold data, or be given its own bytes back while this one runs. Nor where an instruction
- * starts that did not change, at `to` or behind: it may be code still.
+ * [at, end) is no code as far as is known: what a shorter jump left of the last instruction under it (an optimized kprobe), or
+ * what stands behind a planted INT3, be it the rest of the instruction that text_poke_bp() is about to complete or what the
+ * guest has put back. It is not covered with INT3, for what seems to begin there may reach into code; instead nothing that
+ * does not trap may start there at all.
  */
-static bool cover(struct vm *vm, uint32_t at, unsigned len, uint32_t to)
+static bool is_harmless(const struct vm *vm, uint32_t at, uint32_t end)
 {
-	code_of(vm)->idle_uncovered = code_of(vm)->idle;
-	if (code_of(vm)->idle || (at & (PAGE_SIZE - 1)) + len > PAGE_SIZE)
-		return false;
-	for (unsigned i = 1; i < len; i++)
-		if (at + i >= to && is_start(vm, at + i))
+	struct insn insn;
+
+	for (; at < end; at++) {
+		const uint8_t *bytes = vm_ram(vm, gpa(at), 16);
+
+		if (!bytes || (insn_decode(&insn, bytes, 16, at + vm->cfg.alias_delta, 32) > 0 &&
+			       ((insn_is_sensitive(&insn) && policy_may_not_trap(insn.op)) || !insn_allowed(vm, &insn))))
 			return false;
-	return online_set(vm, gpa(at), len);
+	}
+	return true;
+}
+
+/* Is there INT3 shortly before, over what was an instruction? */
+static bool behind_planted(const struct vm *vm, uint32_t at)
+{
+	for (uint32_t before = 1; before < POKE_MAX && before <= at; before++) {
+		const uint8_t *byte = vm_ram(vm, gpa(at - before), 1);
+
+		if (byte && *byte == 0xcc && is_start(vm, at - before))
+			return true;
+	}
+	return false;
 }
 
 /*
- * Decode from the instruction start at or before `from` until decoding meets an old start at or behind `to`, and record
- * the new starts. Returns where it met, or 0 when something forbids the page.
+ * Does the instruction reach over the start of one that did not change, at `to` or behind? Which of the two is code cannot be
+ * told. What INT3 stood for until now has been dead for so long, whatever it looked like.
  */
-static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
+static bool overlaps(const struct vm *vm, uint32_t at, unsigned len, uint32_t to)
+{
+	const struct code_page *p = page_of(vm, at >> PAGE_SHIFT);
+
+	if (p && p->candidate && code_of(vm)->pristine[(size_t)p->verified_index * PAGE_SIZE + (at & (PAGE_SIZE - 1))] == 0xcc)
+		return false;
+	for (unsigned i = 1; i < len; i++)
+		if (at + i >= to && is_start(vm, at + i))
+			return true;
+	return false;
+}
+
+/*
+ * On this page alone: others may hold data, or be given their own bytes back while this one runs. Where it begins may stand the
+ * end of an instruction, unless the page before it is known.
+ */
+static bool cover(struct vm *vm, uint32_t pfn, uint32_t at, unsigned len)
+{
+	const struct code_page *before = page_of(vm, pfn - 1);
+
+	code_of(vm)->idle_uncovered = code_of(vm)->idle;
+	if (code_of(vm)->idle || at >> PAGE_SHIFT != pfn || (at + len - 1) >> PAGE_SHIFT != pfn ||
+	    ((at & (PAGE_SIZE - 1)) < INSN_MAX && before && before->state != CODE_VERIFIED))
+		return false;
+	return online_set(vm, gpa(at), len);
+}
+
+/* Does the instruction end on the next page, where INT3 was set over something else? */
+static bool ends_covered(const struct vm *vm, uint32_t at, unsigned len)
+{
+	uint32_t next = (at & PAGE_MASK) + PAGE_SIZE;
+
+	return at + len > next && online_touches(vm, gpa(next), at + len - next);
+}
+
+static void record_start(const struct vm *vm, uint32_t at, unsigned len)
+{
+	for (unsigned i = 0; i < len; i++) {
+		const struct code_page *p = page_of(vm, (at + i) >> PAGE_SHIFT);
+
+		if (p && p->candidate)
+			set_bit(code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE, (at + i) & (PAGE_SIZE - 1), i == 0);
+	}
+}
+
+static bool touches_window(const struct vm *vm, uint32_t at, unsigned len)
+{
+	for (unsigned i = 0; i < len; i++)
+		if (is_interior(vm, at + i) || is_window_start(vm, at + i))
+			return true;
+	return false;
+}
+
+static uint32_t lower_of(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * For page pfn: decode from the instruction start at or before `from` until decoding meets an old start at or behind `to`, and
+ * record the new starts. Returns where it met, or 0 when something forbids the page.
+ */
+static uint32_t recheck_run(struct vm *vm, uint32_t pfn, uint32_t from, uint32_t to)
 {
 	uint32_t at = from, limit = code_of(vm)->first_gpa;
+	bool dead = behind_planted(vm, from); /* it may be */
 
+	if (dead && !is_harmless(vm, from, next_start(vm, to)))
+		return 0;
 	while (at > limit && from - at < 64 && !is_start(vm, at))
 		at--;
 	if (!is_start(vm, at))
@@ -85,28 +165,25 @@ static uint32_t recheck_run(struct vm *vm, uint32_t from, uint32_t to)
 		if (!bytes || at > to + RESYNC_MAX)
 			return 0;
 		if (bytes[0] == 0xcc && is_start(vm, at)) {
-			if (is_interior(vm, at) || is_window_start(vm, at))
-				return 0; /* it would break our jump, and its place is an instruction that moved */
-			at = behind_remains(vm, at + 1);
+			/* Over a window it would break our jump, and its place is an instruction that moved. */
+			if (touches_window(vm, at, 1) || !is_harmless(vm, at + 1, lower_of(to, at + POKE_MAX)))
+				return 0;
+			at = next_start(vm, at + 1);
 			continue;
 		}
 		len = insn_decode(&insn, bytes, 16, at + vm->cfg.alias_delta, 32);
-		if (len < 0 || !insn_allowed(vm, &insn))
+		if (len < 0 || !insn_allowed(vm, &insn) || touches_window(vm, at, (unsigned)len) || overlaps(vm, at, (unsigned)len, to) ||
+		    ends_covered(vm, at, (unsigned)len))
 			return 0;
-		if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) && !cover(vm, at, (unsigned)len, to))
+		if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) && (dead || !cover(vm, pfn, at, (unsigned)len)))
 			return 0;
-		for (int i = 0; i < len; i++) {
-			const struct code_page *p = page_of(vm, (at + i) >> PAGE_SHIFT);
-
-			if (is_interior(vm, at + i) || is_window_start(vm, at + i))
-				return 0;
-			if (p && p->candidate)
-				set_bit(code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE,
-					(at + i) & (PAGE_SIZE - 1), i == 0);
-		}
+		record_start(vm, at, (unsigned)len);
 		at += (uint32_t)len;
-		if (insn.flow == FLOW_JMP && at >= to)
-			at = behind_remains(vm, at);
+		if (insn.flow == FLOW_JMP && at >= to) {
+			if (!is_harmless(vm, at, next_start(vm, at)))
+				return 0;
+			at = next_start(vm, at);
+		}
 	}
 	return at;
 }
@@ -149,7 +226,7 @@ bool code_recheck(struct vm *vm, uint32_t pfn)
 		}
 		for (end = i + 1; end < PAGE_SIZE && old[end] != now[end]; end++)
 			;
-		end = recheck_run(vm, base + i, base + end);
+		end = recheck_run(vm, pfn, base + i, base + end);
 		if (!end) { /* as if it had never been looked at */
 			copy_starts(vm, pfn, saved, true);
 			online_clear(vm, pfn);

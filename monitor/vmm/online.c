@@ -34,6 +34,16 @@ void online_clear(struct vm *vm, uint32_t pfn)
 	}
 }
 
+bool online_touches(const struct vm *vm, struct gpa at, uint32_t n)
+{
+	const struct code *c = &vm->vmm->code;
+
+	for (uint32_t i = 0; i < c->n_online; i++)
+		if (c->online[i].at < at.a + n && c->online[i].at + c->online[i].len > at.a)
+			return true;
+	return false;
+}
+
 bool online_at(const struct vm *vm, struct gpa at)
 {
 	const struct code *c = &vm->vmm->code;

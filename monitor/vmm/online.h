@@ -13,8 +13,9 @@
 bool online_set(struct vm *vm, struct gpa at, unsigned len);
 /* Uncover everything that touches the page frame. */
 void online_clear(struct vm *vm, uint32_t pfn);
-/* Is an instruction that starts at `at` covered? */
+/* Is an instruction that starts at `at` covered? Is any of the n bytes there? */
 bool online_at(const struct vm *vm, struct gpa at);
+bool online_touches(const struct vm *vm, struct gpa at, uint32_t n);
 /* Put the guest's bytes back into a copy of the n bytes at `at`. */
 void online_original(const struct vm *vm, struct gpa at, uint8_t *bytes, uint32_t n);
 

@@ -21,7 +21,9 @@ tap()
 		return 0
 	fi
 	for f; do
-		[ -s "$f" ] && tail -n 40 "$f" | sed "s|^|# ${f##*/}: |"
+		[ -s "$f" ] || continue
+		grep -a -m 12 -E 'BUG|Oops|PANIC|panic|WARNING|EIP:|Code:' "$f" | sed "s|^|# ${f##*/}, of its end: |"
+		tail -n 40 "$f" | sed "s|^|# ${f##*/}: |"
 	done
 	echo "not ok $tap_n - $name"
 	tap_failed=1
