@@ -2,6 +2,7 @@
 /* Building the tables of code.h from the manifest: once, in the VMX process, before any worker runs (libc is allowed). */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "monitor/vmm/code_internal.h"
 #include "monitor/vmm/mem.h"
@@ -110,6 +111,17 @@ static void index_windows(struct vm *vm)
 	qsort(c->resume, c->n_resume, sizeof(*c->resume), by_guest);
 }
 
+/* INT3 between functions is no start for code_recheck(), which takes it for planted where there was one. */
+static void forget_padding(uint8_t *starts, const uint8_t *page)
+{
+	const uint8_t *at = page;
+
+	while ((at = memchr(at, 0xcc, (size_t)(page + PAGE_SIZE - at)))) {
+		set_bit(starts, (uint32_t)(at - page), false);
+		at++;
+	}
+}
+
 int code_init(struct vm *vm, struct diag *d)
 {
 	const struct manifest *m = &vm->manifest;
@@ -156,6 +168,7 @@ int code_init(struct vm *vm, struct diag *d)
 			mem_copy(c->pristine + (size_t)n * PAGE_SIZE, ram, PAGE_SIZE);
 			mem_copy(c->starts + (size_t)n * STARTS_PER_PAGE, m->starts + (size_t)n * STARTS_PER_PAGE,
 				 STARTS_PER_PAGE);
+			forget_padding(c->starts + (size_t)n * STARTS_PER_PAGE, ram);
 		}
 	return 0;
 }

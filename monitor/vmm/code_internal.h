@@ -41,6 +41,8 @@ const struct manifest_window *code_window_behind(const struct vm *vm, uint32_t l
 /* Give the page its own bytes back; write the jumps again. False: the guest has changed what they replace. */
 void code_windows_lift(struct vm *vm, uint32_t pfn);
 bool code_windows_lay(struct vm *vm, uint32_t pfn);
+/* Would the guest read INT3 of a window in the n bytes at a link address, while it is laid? What it read it may write back. */
+bool code_window_fills(const struct vm *vm, uint32_t link, uint32_t n);
 /* The page below or above that shares a window with this one; pfn itself when none does. */
 uint32_t code_window_neighbour(const struct vm *vm, uint32_t pfn, bool above);
 

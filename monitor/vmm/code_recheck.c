@@ -68,21 +68,34 @@ static bool is_harmless(const struct vm *vm, uint32_t at, uint32_t end)
 	return true;
 }
 
-/* Is there INT3 shortly before, over what was an instruction? */
+/* INT3 of the guest over what was an instruction (text_poke_bp(), kprobes)? */
+static bool is_planted(const struct vm *vm, uint32_t at)
+{
+	const uint8_t *byte = vm_ram(vm, gpa(at), 1);
+
+	return byte && *byte == 0xcc && is_start(vm, at) && !online_at(vm, gpa(at));
+}
+
 static bool behind_planted(const struct vm *vm, uint32_t at)
 {
-	for (uint32_t before = 1; before < POKE_MAX && before <= at; before++) {
-		const uint8_t *byte = vm_ram(vm, gpa(at - before), 1);
-
-		if (byte && *byte == 0xcc && is_start(vm, at - before))
+	for (uint32_t before = 1; before < POKE_MAX && before <= at; before++)
+		if (is_planted(vm, at - before))
 			return true;
-	}
 	return false;
+}
+
+/* Something changes at `at`: may what stands behind INT3 that was planted shortly before? */
+static bool pokes_are_harmless(const struct vm *vm, uint32_t at)
+{
+	for (uint32_t before = 1; before < POKE_MAX && before <= at; before++)
+		if (is_planted(vm, at - before) && !is_harmless(vm, at - before + 1, at - before + POKE_MAX))
+			return false;
+	return true;
 }
 
 /*
  * Does the instruction reach over the start of one that did not change, at `to` or behind? Which of the two is code cannot be
- * told. What INT3 stood for until now has been dead for so long, whatever it looked like.
+ * told. But behind what was planted INT3 until now all has been dead, whatever it looked like.
  */
 static bool overlaps(const struct vm *vm, uint32_t at, unsigned len, uint32_t to)
 {
@@ -98,7 +111,8 @@ static bool overlaps(const struct vm *vm, uint32_t at, unsigned len, uint32_t to
 
 /*
  * On this page alone: others may hold data, or be given their own bytes back while this one runs. Where it begins may stand the
- * end of an instruction, unless the page before it is known.
+ * end of an instruction, unless the page before it is known. Not shortly behind a planted INT3: the guest may read what a
+ * jump there would replace, and put it back later (an optimized kprobe).
  */
 static bool cover(struct vm *vm, uint32_t pfn, uint32_t at, unsigned len)
 {
@@ -106,7 +120,7 @@ static bool cover(struct vm *vm, uint32_t pfn, uint32_t at, unsigned len)
 
 	code_of(vm)->idle_uncovered = code_of(vm)->idle;
 	if (code_of(vm)->idle || at >> PAGE_SHIFT != pfn || (at + len - 1) >> PAGE_SHIFT != pfn ||
-	    ((at & (PAGE_SIZE - 1)) < INSN_MAX && before && before->state != CODE_VERIFIED))
+	    ((at & (PAGE_SIZE - 1)) < INSN_MAX && before && before->state != CODE_VERIFIED) || behind_planted(vm, at))
 		return false;
 	return online_set(vm, gpa(at), len);
 }
@@ -119,13 +133,15 @@ static bool ends_covered(const struct vm *vm, uint32_t at, unsigned len)
 	return at + len > next && online_touches(vm, gpa(next), at + len - next);
 }
 
-static void record_start(const struct vm *vm, uint32_t at, unsigned len)
+/* INT3 is none of the starts: so what has become INT3 where there is a start was planted. */
+static void record_start(const struct vm *vm, uint32_t at, const struct insn *insn)
 {
-	for (unsigned i = 0; i < len; i++) {
+	for (unsigned i = 0; i < insn->len; i++) {
 		const struct code_page *p = page_of(vm, (at + i) >> PAGE_SHIFT);
 
 		if (p && p->candidate)
-			set_bit(code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE, (at + i) & (PAGE_SIZE - 1), i == 0);
+			set_bit(code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE, (at + i) & (PAGE_SIZE - 1),
+				i == 0 && insn->op != OP_INT3);
 	}
 }
 
@@ -137,11 +153,6 @@ static bool touches_window(const struct vm *vm, uint32_t at, unsigned len)
 	return false;
 }
 
-static uint32_t lower_of(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
 /*
  * For page pfn: decode from the instruction start at or before `from` until decoding meets an old start at or behind `to`, and
  * record the new starts. Returns where it met, or 0 when something forbids the page.
@@ -149,9 +160,8 @@ static uint32_t lower_of(uint32_t a, uint32_t b)
 static uint32_t recheck_run(struct vm *vm, uint32_t pfn, uint32_t from, uint32_t to)
 {
 	uint32_t at = from, limit = code_of(vm)->first_gpa;
-	bool dead = behind_planted(vm, from); /* it may be */
 
-	if (dead && !is_harmless(vm, from, next_start(vm, to)))
+	if (!pokes_are_harmless(vm, from))
 		return 0;
 	while (at > limit && from - at < 64 && !is_start(vm, at))
 		at--;
@@ -164,9 +174,14 @@ static uint32_t recheck_run(struct vm *vm, uint32_t pfn, uint32_t from, uint32_t
 
 		if (!bytes || at > to + RESYNC_MAX)
 			return 0;
-		if (bytes[0] == 0xcc && is_start(vm, at)) {
+		if (online_at(vm, gpa(at))) {
+			at += online_at(vm, gpa(at));
+			continue;
+		}
+		if (is_planted(vm, at)) {
 			/* Over a window it would break our jump, and its place is an instruction that moved. */
-			if (touches_window(vm, at, 1) || !is_harmless(vm, at + 1, lower_of(to, at + POKE_MAX)))
+			if (touches_window(vm, at, 1) || (to > at + 1 && !is_harmless(vm, at + 1, at + POKE_MAX)) ||
+			    code_window_fills(vm, at + 1 + vm->cfg.alias_delta, POKE_MAX - 2))
 				return 0;
 			at = next_start(vm, at + 1);
 			continue;
@@ -175,9 +190,9 @@ static uint32_t recheck_run(struct vm *vm, uint32_t pfn, uint32_t from, uint32_t
 		if (len < 0 || !insn_allowed(vm, &insn) || touches_window(vm, at, (unsigned)len) || overlaps(vm, at, (unsigned)len, to) ||
 		    ends_covered(vm, at, (unsigned)len))
 			return 0;
-		if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) && (dead || !cover(vm, pfn, at, (unsigned)len)))
+		if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) && !cover(vm, pfn, at, (unsigned)len))
 			return 0;
-		record_start(vm, at, (unsigned)len);
+		record_start(vm, at, &insn);
 		at += (uint32_t)len;
 		if (insn.flow == FLOW_JMP && at >= to) {
 			if (!is_harmless(vm, at, next_start(vm, at)))
@@ -235,5 +250,6 @@ bool code_recheck(struct vm *vm, uint32_t pfn)
 		i = end - base;
 	}
 	mem_copy(old, now, PAGE_SIZE);
+	online_differ(vm, gpa(base), old, PAGE_SIZE); /* it is for the next look to cover them again */
 	return true;
 }

@@ -145,6 +145,13 @@ uint32_t code_window_neighbour(const struct vm *vm, uint32_t pfn, bool above)
 	return w && w->va + w->len > edge ? pfn + (above ? 1 : -1) : pfn;
 }
 
+bool code_window_fills(const struct vm *vm, uint32_t link, uint32_t n)
+{
+	const struct manifest_window *w = code_window_behind(vm, link);
+
+	return windows_used(vm) && until(vm, w, link + n) && w->va + jump_length(w) < link + n && w->len > jump_length(w);
+}
+
 /* --- what the guest finds ------------------------------------------------------------------------------------ */
 
 /* Trap mode: HLT on a site stands for its first byte. */

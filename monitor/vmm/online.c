@@ -44,14 +44,14 @@ bool online_touches(const struct vm *vm, struct gpa at, uint32_t n)
 	return false;
 }
 
-bool online_at(const struct vm *vm, struct gpa at)
+unsigned online_at(const struct vm *vm, struct gpa at)
 {
 	const struct code *c = &vm->vmm->code;
 
 	for (uint32_t i = 0; i < c->n_online; i++)
 		if (c->online[i].at == at.a)
-			return true;
-	return false;
+			return c->online[i].len;
+	return 0;
 }
 
 void online_original(const struct vm *vm, struct gpa at, uint8_t *bytes, uint32_t n)
@@ -62,4 +62,14 @@ void online_original(const struct vm *vm, struct gpa at, uint8_t *bytes, uint32_
 		for (uint32_t k = 0; k < c->online[i].len; k++)
 			if (c->online[i].at + k - at.a < n)
 				bytes[c->online[i].at + k - at.a] = c->online[i].bytes[k];
+}
+
+void online_differ(const struct vm *vm, struct gpa at, uint8_t *bytes, uint32_t n)
+{
+	const struct code *c = &vm->vmm->code;
+
+	for (uint32_t i = 0; i < c->n_online; i++)
+		for (uint32_t k = 0; k < c->online[i].len; k++)
+			if (c->online[i].at + k - at.a < n)
+				bytes[c->online[i].at + k - at.a] = c->online[i].bytes[k] == 0xcd ? 0 : c->online[i].bytes[k] ^ 1;
 }

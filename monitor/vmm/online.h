@@ -13,10 +13,13 @@
 bool online_set(struct vm *vm, struct gpa at, unsigned len);
 /* Uncover everything that touches the page frame. */
 void online_clear(struct vm *vm, uint32_t pfn);
-/* Is an instruction that starts at `at` covered? Is any of the n bytes there? */
-bool online_at(const struct vm *vm, struct gpa at);
+/* Length of the covered instruction that starts at `at`; 0 when there is none. */
+unsigned online_at(const struct vm *vm, struct gpa at);
+/* Is any of the n bytes at `at` covered? */
 bool online_touches(const struct vm *vm, struct gpa at, uint32_t n);
 /* Put the guest's bytes back into a copy of the n bytes at `at`. */
 void online_original(const struct vm *vm, struct gpa at, uint8_t *bytes, uint32_t n);
+/* Make the covered ones in a copy of the n bytes at `at` differ from what the guest has there, and from INT3. */
+void online_differ(const struct vm *vm, struct gpa at, uint8_t *bytes, uint32_t n);
 
 #endif
