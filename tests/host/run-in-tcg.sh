@@ -19,9 +19,6 @@ cd "$(dirname "$0")/../.." || exit 125
 root=$PWD
 guests=$root/build/guests
 qemu=qemu-system-x86_64
-# In the order in which they depend on each other.
-modules='virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci netfs fscache 9pnet 9pnet_virtio 9p
-	overlay'
 
 die()
 {
@@ -42,6 +39,12 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/fs"/{bin,dev,proc,sys,lower,upper,root,modules}
 cp "$guests/busybox" "$work/fs/bin/busybox"
 tar -C "$work/fs/modules" -xf "$guests/modules-amd64.tar"
+# Each behind those that it depends on, which changes from kernel to kernel.
+modules=$(cd "$work/fs/modules" && for file in *.ko; do
+	module=${file%.ko}
+	echo "$module $module"
+	tr '\0' '\n' <"$file" | sed -n 's/^depends=//p' | tr ',' '\n' | sed "/./!d; s/\$/ $module/"
+done | tsort)
 
 # ttyS0 is the console, ttyS1 takes the command's output, ttyS2 its exit status.
 cat >"$work/fs/init" <<EOF
