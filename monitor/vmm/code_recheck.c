@@ -11,13 +11,25 @@
 #define POKE_MAX 6	/* bytes of an instruction that text_poke_bp() writes at most */
 #define RESYNC_MAX 1024 /* bytes; an alternative may replace one NOP by a hundred bytes of code */
 
-/* Instruction start bit of the text byte at gpa; bytes of pages that are no candidates have none. */
+/* Where instructions start on a page, one bit a byte; NULL for a page that is no candidate. */
+static uint8_t *starts_of(const struct vm *vm, uint32_t pfn)
+{
+	const struct code_page *p = page_of(vm, pfn);
+
+	return p && p->candidate ? code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE : NULL;
+}
+
 static bool is_start(const struct vm *vm, uint32_t at)
 {
-	const struct code_page *p = page_of(vm, at >> PAGE_SHIFT);
+	const uint8_t *starts = starts_of(vm, at >> PAGE_SHIFT);
 
-	return p && p->candidate &&
-	       test_bit(code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE, at & (PAGE_SIZE - 1));
+	return starts && test_bit(starts, at & (PAGE_SIZE - 1));
+}
+
+/* Wrong results and no trap, if it ran directly. */
+static bool is_silent(const struct insn *insn)
+{
+	return insn_is_sensitive(insn) && policy_may_not_trap(insn->op);
 }
 
 static bool is_interior(const struct vm *vm, uint32_t at)
@@ -62,7 +74,7 @@ static bool is_harmless(const struct vm *vm, uint32_t at, uint32_t end)
 		const uint8_t *bytes = vm_ram(vm, gpa(at), 16);
 
 		if (!bytes || (insn_decode(&insn, bytes, 16, at + vm->cfg.alias_delta, 32) > 0 &&
-			       ((insn_is_sensitive(&insn) && policy_may_not_trap(insn.op)) || !insn_allowed(vm, &insn))))
+			       (is_silent(&insn) || !insn_allowed(vm, &insn))))
 			return false;
 	}
 	return true;
@@ -100,8 +112,10 @@ static bool pokes_are_harmless(const struct vm *vm, uint32_t at)
 static bool overlaps(const struct vm *vm, uint32_t at, unsigned len, uint32_t to)
 {
 	const struct code_page *p = page_of(vm, at >> PAGE_SHIFT);
+	uint32_t offset = at & (PAGE_SIZE - 1);
 
-	if (p && p->candidate && code_of(vm)->pristine[(size_t)p->verified_index * PAGE_SIZE + (at & (PAGE_SIZE - 1))] == 0xcc)
+	if (p && p->candidate &&
+	    code_of(vm)->pristine[(size_t)p->verified_index * PAGE_SIZE + offset] == 0xcc)
 		return false;
 	for (unsigned i = 1; i < len; i++)
 		if (at + i >= to && is_start(vm, at + i))
@@ -120,7 +134,8 @@ static bool cover(struct vm *vm, uint32_t pfn, uint32_t at, unsigned len)
 
 	code_of(vm)->idle_uncovered = code_of(vm)->idle;
 	if (code_of(vm)->idle || at >> PAGE_SHIFT != pfn || (at + len - 1) >> PAGE_SHIFT != pfn ||
-	    ((at & (PAGE_SIZE - 1)) < INSN_MAX && before && before->state != CODE_VERIFIED) || behind_planted(vm, at))
+	    ((at & (PAGE_SIZE - 1)) < INSN_MAX && before && before->state != CODE_VERIFIED) ||
+	    behind_planted(vm, at))
 		return false;
 	return online_set(vm, gpa(at), len);
 }
@@ -137,11 +152,10 @@ static bool ends_covered(const struct vm *vm, uint32_t at, unsigned len)
 static void record_start(const struct vm *vm, uint32_t at, const struct insn *insn)
 {
 	for (unsigned i = 0; i < insn->len; i++) {
-		const struct code_page *p = page_of(vm, (at + i) >> PAGE_SHIFT);
+		uint8_t *starts = starts_of(vm, (at + i) >> PAGE_SHIFT);
 
-		if (p && p->candidate)
-			set_bit(code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE, (at + i) & (PAGE_SIZE - 1),
-				i == 0 && insn->op != OP_INT3);
+		if (starts)
+			set_bit(starts, (at + i) & (PAGE_SIZE - 1), i == 0 && insn->op != OP_INT3);
 	}
 }
 
@@ -151,6 +165,21 @@ static bool touches_window(const struct vm *vm, uint32_t at, unsigned len)
 		if (is_interior(vm, at + i) || is_window_start(vm, at + i))
 			return true;
 	return false;
+}
+
+/* INT3 planted at `at`. Over a window it would break our jump, and its place is an instruction that moved. */
+static bool planted_allowed(const struct vm *vm, uint32_t at, uint32_t to)
+{
+	return !touches_window(vm, at, 1) && (to <= at + 1 || is_harmless(vm, at + 1, at + POKE_MAX)) &&
+	       !code_window_fills(vm, at + 1 + vm->cfg.alias_delta, POKE_MAX - 2);
+}
+
+/* An instruction of the guest's on page pfn; [.., to) changed. It may be covered then. */
+static bool insn_runs(struct vm *vm, uint32_t pfn, uint32_t at, const struct insn *insn, uint32_t to)
+{
+	return insn_allowed(vm, insn) && !touches_window(vm, at, insn->len) &&
+	       !overlaps(vm, at, insn->len, to) && !ends_covered(vm, at, insn->len) &&
+	       (!is_silent(insn) || cover(vm, pfn, at, insn->len));
 }
 
 /*
@@ -170,7 +199,6 @@ static uint32_t recheck_run(struct vm *vm, uint32_t pfn, uint32_t from, uint32_t
 	while (at < to || !is_start(vm, at)) {
 		const uint8_t *bytes = vm_ram(vm, gpa(at), 16);
 		struct insn insn;
-		int len;
 
 		if (!bytes || at > to + RESYNC_MAX)
 			return 0;
@@ -179,21 +207,16 @@ static uint32_t recheck_run(struct vm *vm, uint32_t pfn, uint32_t from, uint32_t
 			continue;
 		}
 		if (is_planted(vm, at)) {
-			/* Over a window it would break our jump, and its place is an instruction that moved. */
-			if (touches_window(vm, at, 1) || (to > at + 1 && !is_harmless(vm, at + 1, at + POKE_MAX)) ||
-			    code_window_fills(vm, at + 1 + vm->cfg.alias_delta, POKE_MAX - 2))
+			if (!planted_allowed(vm, at, to))
 				return 0;
 			at = next_start(vm, at + 1);
 			continue;
 		}
-		len = insn_decode(&insn, bytes, 16, at + vm->cfg.alias_delta, 32);
-		if (len < 0 || !insn_allowed(vm, &insn) || touches_window(vm, at, (unsigned)len) || overlaps(vm, at, (unsigned)len, to) ||
-		    ends_covered(vm, at, (unsigned)len))
-			return 0;
-		if (insn_is_sensitive(&insn) && policy_may_not_trap(insn.op) && !cover(vm, pfn, at, (unsigned)len))
+		if (insn_decode(&insn, bytes, 16, at + vm->cfg.alias_delta, 32) < 0 ||
+		    !insn_runs(vm, pfn, at, &insn, to))
 			return 0;
 		record_start(vm, at, &insn);
-		at += (uint32_t)len;
+		at += insn.len;
 		if (insn.flow == FLOW_JMP && at >= to) {
 			if (!is_harmless(vm, at, next_start(vm, at)))
 				return 0;
@@ -209,10 +232,9 @@ static uint32_t recheck_run(struct vm *vm, uint32_t pfn, uint32_t from, uint32_t
 static void copy_starts(const struct vm *vm, uint32_t pfn, uint8_t *saved, bool restore)
 {
 	for (unsigned i = 0; i < 2; i++, saved += STARTS_PER_PAGE) {
-		const struct code_page *p = page_of(vm, pfn + i);
-		uint8_t *starts = p ? code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE : NULL;
+		uint8_t *starts = starts_of(vm, pfn + i);
 
-		if (p && p->candidate)
+		if (starts)
 			mem_copy(restore ? starts : saved, restore ? saved : starts, STARTS_PER_PAGE);
 	}
 }

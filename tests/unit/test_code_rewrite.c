@@ -18,7 +18,10 @@ struct bytes {
 	uint8_t len;
 	const char *b;
 };
-#define BYTES(s) {sizeof(s) - 1, s}
+#define BYTES(s)                                                                                             \
+	{                                                                                                    \
+		sizeof(s) - 1, s                                                                             \
+	}
 
 /* Immediates and addresses that look like sensitive instructions, or like the start of one. */
 static const struct bytes ordinary[] = {
@@ -91,7 +94,8 @@ static void lay_out(void)
 	static const struct bytes nop = BYTES("\x90"), nops = BYTES("\x0f\x1f\x84\x00\x9d\x9c\x63\x00");
 
 	while (img.at < TEXT + SIZE - 32) {
-		if (img.at % PAGE_SIZE > 512 && img.at % PAGE_SIZE < PAGE_SIZE - 64) { /* the pages meet in code */
+		if (img.at % PAGE_SIZE > 512 &&
+		    img.at % PAGE_SIZE < PAGE_SIZE - 64) { /* the pages meet in code */
 			append(&nops, false);
 			continue;
 		}
@@ -148,7 +152,8 @@ static void model(void)
 		unsigned len = decoded(means, at, &insn);
 
 		length[at - TEXT] = (uint8_t)len;
-		silent[at - TEXT] = (!p || p->overlay == PLAIN) && insn_is_sensitive(&insn) && policy_may_not_trap(insn.op);
+		silent[at - TEXT] =
+		    (!p || p->overlay == PLAIN) && insn_is_sensitive(&insn) && policy_may_not_trap(insn.op);
 		if (p && p->overlay != PLAIN) {
 			view[at - TEXT] = p->overlay == ARMED ? 0xcc : 0xe9;
 			length[at - TEXT] = p->overlay == ARMED ? 1 : 5;
@@ -184,7 +189,8 @@ static bool covered(uint32_t at)
 			continue;
 		for (uint32_t n = 0; n < len; n++)
 			if (runs[from + n - TEXT] != (silent[from - TEXT] ? from : 0))
-				native_fail(__FILE__, __LINE__, "%#x: INT3 over %u bytes, of which %#x runs", from, len, from + n);
+				native_fail(__FILE__, __LINE__, "%#x: INT3 over %u bytes, of which %#x runs",
+					    from, len, from + n);
 		return !silent[from - TEXT] || length[from - TEXT] == len;
 	}
 	return false;
@@ -212,8 +218,8 @@ static void check(void)
 	code_original(vm, TEXT, original, SIZE);
 	for (uint32_t at = TEXT; at < TEXT + SIZE; at++) {
 		if (original[at - TEXT] != view[at - TEXT])
-			native_fail(__FILE__, __LINE__, "%#x: the guest wrote %#x, and %#x is taken for it", at, view[at - TEXT],
-				    original[at - TEXT]);
+			native_fail(__FILE__, __LINE__, "%#x: the guest wrote %#x, and %#x is taken for it",
+				    at, view[at - TEXT], original[at - TEXT]);
 		if (*(uint8_t *)ram(at - LINK) != view[at - TEXT] || silent[at - TEXT])
 			check_byte(at, code_verified(vm, gva(at), gpa((at - LINK) & PAGE_MASK)));
 	}
@@ -297,7 +303,8 @@ static void register_probe(struct probe *p)
 	*p = (struct probe){.va = va, .registered = true, .saved = *(uint8_t *)ram(va - LINK)};
 	p->prepared = !memcmp(ram(va - LINK), view + (va - TEXT), end - va);
 	for (uint32_t at = va; at < end; at++) /* straight code alone */
-		p->prepared = p->prepared && (!length[at - TEXT] || !strchr("\xc3\xcc\x74\xe8\xe9\xeb", view[at - TEXT]));
+		p->prepared = p->prepared &&
+			      (!length[at - TEXT] || !strchr("\xc3\xcc\x74\xe8\xe9\xeb", view[at - TEXT]));
 }
 
 static void probe(void)
