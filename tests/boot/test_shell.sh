@@ -39,6 +39,8 @@ tap $? "a prompt on the terminal" "$work/pty"
 printf 'echo $((6 * 7))-answers\r' >&4
 until_text $'\n42-answers'
 tap $? "what is typed is answered" "$work/pty"
+until_text '/ # ' # and then nothing happens any more, but for what is typed
+sleep 1
 printf '\001x' >&4
 cat <&3 >>"$work/pty"
 wait "$pty_pid"
