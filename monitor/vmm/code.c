@@ -68,9 +68,13 @@ void code_note_translated(struct vm *vm, uint32_t pfn)
 		protect_everywhere(vm, pfn);
 }
 
-/* A window that reaches into another page is lifted as a whole: what is left of it there may not run directly either. */
-static void demote_neighbours(struct vm *vm, uint32_t pfn)
+/*
+ * Lift the windows of a page that does not run directly any more. One that reaches into another page is lifted as a whole: what
+ * is left of it there may not run directly either.
+ */
+static void lift_windows(struct vm *vm, uint32_t pfn)
 {
+	code_windows_lift(vm, pfn);
 	for (unsigned above = 0; above < 2; above++) {
 		uint32_t other = code_window_neighbour(vm, pfn, above);
 		const struct code_page *p = other == pfn ? NULL : page_of(vm, other);
@@ -89,9 +93,8 @@ void code_demote(struct vm *vm, uint32_t pfn)
 		return;
 	if (was_code) {
 		online_clear(vm, pfn); /* the guest's bytes come back before it writes */
-		code_windows_lift(vm, pfn);
 		p->state = CODE_DATA;
-		demote_neighbours(vm, pfn);
+		lift_windows(vm, pfn);
 		p->demotions += p->demotions <= IDLE_DEMOTIONS;
 		code_of(vm)->idle_done = false;
 		vm->stats.pages_demoted++;
@@ -166,8 +169,7 @@ bool code_execute(struct vm *vm, struct gva at, struct gpa page)
 		p->state = CODE_VERIFIED;
 		vm->stats.pages_reverified++;
 	} else {
-		code_windows_lift(vm, pfn);
-		demote_neighbours(vm, pfn);
+		lift_windows(vm, pfn);
 		vm->stats.pages_refused++;
 	}
 	protect_everywhere(vm, pfn);

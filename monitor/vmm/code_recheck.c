@@ -19,6 +19,14 @@ static uint8_t *starts_of(const struct vm *vm, uint32_t pfn)
 	return p && p->candidate ? code_of(vm)->starts + (size_t)p->verified_index * STARTS_PER_PAGE : NULL;
 }
 
+/* Its bytes as they were verified last; NULL likewise. */
+static uint8_t *pristine_of(const struct vm *vm, uint32_t pfn)
+{
+	const struct code_page *p = page_of(vm, pfn);
+
+	return p && p->candidate ? code_of(vm)->pristine + (size_t)p->verified_index * PAGE_SIZE : NULL;
+}
+
 static bool is_start(const struct vm *vm, uint32_t at)
 {
 	const uint8_t *starts = starts_of(vm, at >> PAGE_SHIFT);
@@ -88,19 +96,25 @@ static bool is_planted(const struct vm *vm, uint32_t at)
 	return byte && *byte == 0xcc && is_start(vm, at) && !online_at(vm, gpa(at));
 }
 
-static bool behind_planted(const struct vm *vm, uint32_t at)
+/* The first one in [at, end); `end` without. */
+static uint32_t next_planted(const struct vm *vm, uint32_t at, uint32_t end)
 {
-	for (uint32_t before = 1; before < POKE_MAX && before <= at; before++)
-		if (is_planted(vm, at - before))
-			return true;
-	return false;
+	while (at != end && !is_planted(vm, at))
+		at++;
+	return at;
+}
+
+/* The first one so shortly before `at` that this may be poked with it; `at` without. */
+static uint32_t planted_before(const struct vm *vm, uint32_t at)
+{
+	return next_planted(vm, at - (POKE_MAX - 1), at);
 }
 
 /* Something changes at `at`: may what stands behind INT3 that was planted shortly before? */
 static bool pokes_are_harmless(const struct vm *vm, uint32_t at)
 {
-	for (uint32_t before = 1; before < POKE_MAX && before <= at; before++)
-		if (is_planted(vm, at - before) && !is_harmless(vm, at - before + 1, at - before + POKE_MAX))
+	for (uint32_t p = planted_before(vm, at); p != at; p = next_planted(vm, p + 1, at))
+		if (!is_harmless(vm, p + 1, p + POKE_MAX))
 			return false;
 	return true;
 }
@@ -111,11 +125,9 @@ static bool pokes_are_harmless(const struct vm *vm, uint32_t at)
  */
 static bool overlaps(const struct vm *vm, uint32_t at, unsigned len, uint32_t to)
 {
-	const struct code_page *p = page_of(vm, at >> PAGE_SHIFT);
-	uint32_t offset = at & (PAGE_SIZE - 1);
+	const uint8_t *pristine = pristine_of(vm, at >> PAGE_SHIFT);
 
-	if (p && p->candidate &&
-	    code_of(vm)->pristine[(size_t)p->verified_index * PAGE_SIZE + offset] == 0xcc)
+	if (pristine && pristine[at & (PAGE_SIZE - 1)] == 0xcc)
 		return false;
 	for (unsigned i = 1; i < len; i++)
 		if (at + i >= to && is_start(vm, at + i))
@@ -135,7 +147,7 @@ static bool cover(struct vm *vm, uint32_t pfn, uint32_t at, unsigned len)
 	code_of(vm)->idle_uncovered = code_of(vm)->idle;
 	if (code_of(vm)->idle || at >> PAGE_SHIFT != pfn || (at + len - 1) >> PAGE_SHIFT != pfn ||
 	    ((at & (PAGE_SIZE - 1)) < INSN_MAX && before && before->state != CODE_VERIFIED) ||
-	    behind_planted(vm, at))
+	    planted_before(vm, at) != at)
 		return false;
 	return online_set(vm, gpa(at), len);
 }
@@ -198,12 +210,13 @@ static uint32_t recheck_run(struct vm *vm, uint32_t pfn, uint32_t from, uint32_t
 		return 0;
 	while (at < to || !is_start(vm, at)) {
 		const uint8_t *bytes = vm_ram(vm, gpa(at), 16);
+		unsigned covered = online_at(vm, gpa(at));
 		struct insn insn;
 
 		if (!bytes || at > to + RESYNC_MAX)
 			return 0;
-		if (online_at(vm, gpa(at))) {
-			at += online_at(vm, gpa(at));
+		if (covered) {
+			at += covered;
 			continue;
 		}
 		if (is_planted(vm, at)) {
@@ -218,9 +231,11 @@ static uint32_t recheck_run(struct vm *vm, uint32_t pfn, uint32_t from, uint32_t
 		record_start(vm, at, &insn);
 		at += insn.len;
 		if (insn.flow == FLOW_JMP && at >= to) {
-			if (!is_harmless(vm, at, next_start(vm, at)))
+			uint32_t next = next_start(vm, at);
+
+			if (!is_harmless(vm, at, next))
 				return 0;
-			at = next_start(vm, at);
+			at = next;
 		}
 	}
 	return at;
@@ -242,8 +257,7 @@ static void copy_starts(const struct vm *vm, uint32_t pfn, uint8_t *saved, bool 
 /* Compare the page with what was verified last and decode what changed. */
 bool code_recheck(struct vm *vm, uint32_t pfn)
 {
-	struct code_page *p = page_of(vm, pfn);
-	uint8_t *old = code_of(vm)->pristine + (size_t)p->verified_index * PAGE_SIZE;
+	uint8_t *old = pristine_of(vm, pfn); /* only candidates come here */
 	const uint8_t *now = vm_ram(vm, gpa((uint64_t)pfn << PAGE_SHIFT), PAGE_SIZE);
 	uint32_t base = pfn << PAGE_SHIFT, i = 0;
 	uint8_t saved[STARTS_SAVED];

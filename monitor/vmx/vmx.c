@@ -415,15 +415,13 @@ static int serve_console(struct vmx *x)
 
 static void serve_until_stop(struct vmx *x)
 {
-	int timeout_ms = serve_console(x);
-
 	while (!x->stop) {
 		struct epoll_event events[16];
-		int n = epoll_wait(x->epoll, events, ARRAY_LEN(events), timeout_ms);
+		int timeout_ms = serve_console(x); /* which may end the run, too */
+		int n = x->stop ? 0 : epoll_wait(x->epoll, events, ARRAY_LEN(events), timeout_ms);
 
 		for (int i = 0; i < n; i++)
 			serve(x, events[i].data.u64);
-		timeout_ms = serve_console(x); /* which may end the run, too */
 	}
 }
 

@@ -2,7 +2,7 @@
 /*
  * A guest that rewrites its text at random, as Linux does (arch/x86/kernel/alternative.c and kprobes/): text_poke_bp() by way
  * of INT3, early pokes, kprobes that save the byte they find, optimized kprobes that lay a jump over longer instructions and
- * put back what they read. Beside it a model of what the guest means to stand there. After every write: what the monitor
+ * put back what they read. Beside it a model of what the guest means to stand there. After every step: what the monitor
  * takes for the guest's bytes is what the model has, and on a page that runs directly nothing differs from it but windows, and
  * INT3 over exactly one instruction, which would not trap by itself.
  *
